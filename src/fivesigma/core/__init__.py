@@ -1,0 +1,1 @@
+"""Errors, registries, integrity, progress and provenance: what every stage stands on."""
