@@ -1,1 +1,39 @@
+"""From columns of files to a dataset on disk: samples, selection, weights, folds, and the ledger of all of it."""
 
+from fivesigma.dataset.convert import Inputs, convert, scan_inputs
+from fivesigma.dataset.dataset import ColumnSchema, Dataset
+from fivesigma.dataset.ledger import Count, FileLedger, Ledger
+from fivesigma.dataset.reweight import Closure, Reweighting, reweight
+from fivesigma.dataset.samples import Conversion, Sample
+from fivesigma.dataset.split import FoldAssignment, event_hash, fold_of, folds, train_validation_test
+from fivesigma.dataset.weight_policy import (
+    PolicyWeights,
+    WeightPolicy,
+    apply_weight_policy,
+    require_non_negative,
+)
+
+__all__ = [
+    "Closure",
+    "ColumnSchema",
+    "Conversion",
+    "Count",
+    "Dataset",
+    "FileLedger",
+    "FoldAssignment",
+    "Inputs",
+    "Ledger",
+    "PolicyWeights",
+    "Reweighting",
+    "Sample",
+    "WeightPolicy",
+    "apply_weight_policy",
+    "convert",
+    "event_hash",
+    "fold_of",
+    "folds",
+    "require_non_negative",
+    "reweight",
+    "scan_inputs",
+    "train_validation_test",
+]

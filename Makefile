@@ -1,0 +1,43 @@
+# Every target does its own set-up in .venv, from the pinned constraints.txt.
+PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3))
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
+
+.PHONY: demo test lint docs bench studies clean
+
+demo: .venv/demo.installed
+	$(BIN)/fivesigma run w-tagging
+
+test: .venv/dev.installed
+	$(BIN)/python -m pytest
+
+lint: .venv/dev.installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: .venv/dev.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+bench: .venv/dev.installed
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/run.py
+
+studies: .venv/dev.installed
+	$(BIN)/fivesigma simulate w-tagging --output runs/samples/w-tagging-large.root --n-signal 80000 --n-background 80000 --seed 1
+	$(BIN)/fivesigma run w-tagging --input jets=runs/samples/w-tagging-large.root --output runs/w-tagging-large --keep docs/results/w-tagging.json
+
+.venv/demo.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "fivesigma needs Python 3.11 or newer; set PYTHON=/path/to/python3"; exit 1; }
+	@echo "installing fivesigma into .venv (once, a few minutes)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) --editable .
+	@touch $@
+
+.venv/dev.installed: .venv/demo.installed
+	@echo "installing what tests, documentation and simulation need into .venv (once)"
+	$(PIP) --only-binary pythia8mc,fastjet --editable '.[dev,docs,sim]'
+	@touch $@
+
+clean:
+	rm -rf .venv runs site

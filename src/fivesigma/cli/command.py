@@ -1,0 +1,39 @@
+"""``fivesigma``: the verbs put together, errors in words, exit status non-zero on any failure."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from fivesigma.cli import inspect, predict, run, simulate, studies
+from fivesigma.core.errors import FivesigmaError
+
+INTERRUPTED = 130  # the shell's exit status for Ctrl-C
+
+app = typer.Typer(
+    name="fivesigma",
+    help="From ROOT files to a physics-validated classifier, with every event accounted for.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command("simulate")(simulate.simulate)
+app.command("inspect")(inspect.inspect)
+for verb in run.VERBS:
+    app.command(verb.__name__)(verb)
+app.command("predict")(predict.predict)
+app.add_typer(studies.app, name="studies")
+
+
+def main() -> None:
+    """Run the command; a :class:`FivesigmaError` is printed without a traceback."""
+    try:
+        app()
+    except FivesigmaError as error:
+        print(f"fivesigma: {type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("fivesigma: interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr)
+        sys.exit(INTERRUPTED)

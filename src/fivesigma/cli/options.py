@@ -1,0 +1,64 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fivesigma.core.errors import ConfigError
+from fivesigma.core.progress import progress_mode
+
+Study = Annotated[str, typer.Argument(help="a study that ships with the package, or the path of a YAML file")]
+Inputs = Annotated[
+    list[str] | None, typer.Option("--input", metavar="SAMPLE=FILES", help="other files for a sample; may be repeated")
+]
+Output = Annotated[Path | None, typer.Option("--output", help="the run directory [default: runs/<study>]")]
+Workers = Annotated[int, typer.Option("--workers", min=1, help="processes that work at the same time")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="no progress")]
+Json = Annotated[bool, typer.Option("--json", help="print results as JSON on standard output")]
+
+
+def parse_inputs(inputs: Sequence[str] | None) -> dict[str, str]:
+    """``["jets=a.root"]`` → ``{"jets": "a.root"}``."""
+    pairs = {}
+    for text in inputs or ():
+        name, separator, files = text.partition("=")
+        if not (name and separator and files):
+            raise ConfigError(f"--input {text!r}: expected SAMPLE=FILES, for example --input jets=other.root")
+        pairs[name] = files
+    return pairs
+
+
+@contextmanager
+def shown_progress(quiet: bool) -> Iterator[None]:
+    """Bars on a terminal, plain lines elsewhere, nothing with ``--quiet``."""
+    with progress_mode("quiet" if quiet else "auto"):
+        yield
+
+
+def print_json(content: Any) -> None:
+    """One JSON document on standard output."""
+    json.dump(content, sys.stdout, indent=2, allow_nan=False)
+    print()
+
+
+def print_table(rows: Sequence[dict[str, Any]]) -> None:
+    """Rows as an aligned plain-text table on standard output."""
+    if not rows:
+        return
+    names = list(rows[0])
+    cells = [names, *([str(row.get(name, "")) for name in names] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
+    for line in cells:
+        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+
+
+def command_line() -> str:
+    """The command as it was typed."""
+    return " ".join(["fivesigma", *sys.argv[1:]])

@@ -1,0 +1,135 @@
+"""``run`` and the stages of it: ``convert``, ``fit``, ``evaluate``, ``explain``, ``report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fivesigma.cli.options import (
+    Inputs,
+    Json,
+    Output,
+    Quiet,
+    Study,
+    Workers,
+    command_line,
+    parse_inputs,
+    print_json,
+    print_table,
+    shown_progress,
+)
+
+
+def run(
+    study: Study,
+    inputs: Inputs = None,
+    output: Output = None,
+    workers: Workers = 2,
+    keep: Annotated[Path | None, typer.Option("--keep", help="also write the results to this JSON file")] = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Do everything: from input files to report.html."""
+    from fivesigma.study import run_study
+
+    with shown_progress(quiet):
+        result = run_study(
+            study, inputs=parse_inputs(inputs), output=output, workers=workers, keep=keep, command=command_line()
+        )
+    if json:
+        print_json(result.metrics)
+    else:
+        print_table(result.rows())
+        print(f"report: {result.report.resolve()}")
+
+
+def convert(
+    study: Study, inputs: Inputs = None, output: Output = None, quiet: Quiet = False, json: Json = False
+) -> None:
+    """Read, select, label, weight and split a study's events; print the ledger."""
+    from fivesigma.study import convert_study, open_run
+
+    with shown_progress(quiet), open_run(study, parse_inputs(inputs), output) as (definition, directory):
+        dataset = convert_study(definition, directory)
+    if json:
+        print_json({"dataset": str(dataset.path), "events": len(dataset), "ledger": dataset.ledger.to_json()})
+    else:
+        print_table(dataset.ledger.rows())
+        print(f"dataset: {dataset.path.resolve()}")
+
+
+def fit(
+    study: Study,
+    inputs: Inputs = None,
+    output: Output = None,
+    workers: Workers = 2,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Fit every model of a study on every fold; print what each cost."""
+    from fivesigma.study import convert_study, cost_rows, fit_study, open_run
+
+    with shown_progress(quiet), open_run(study, parse_inputs(inputs), output) as (definition, directory):
+        fits = fit_study(definition, directory, convert_study(definition, directory), workers=workers)
+    if json:
+        print_json(cost_rows(fits))
+    else:
+        print_table(cost_rows(fits))
+
+
+def evaluate(
+    study: Study,
+    inputs: Inputs = None,
+    output: Output = None,
+    workers: Workers = 2,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Measure a study's models, with uncertainties; print the table of results."""
+    from fivesigma.study import run_study
+
+    with shown_progress(quiet):
+        result = run_study(
+            study, inputs=parse_inputs(inputs), output=output, workers=workers, until="evaluate", command=command_line()
+        )
+    if json:
+        print_json(result.metrics)
+    else:
+        print_table(result.rows())
+
+
+def explain(
+    study: Study,
+    inputs: Inputs = None,
+    output: Output = None,
+    workers: Workers = 2,
+    quiet: Quiet = False,
+) -> None:
+    """Look inside a study's models; write ``explain.json`` into the run directory."""
+    from fivesigma.study import run_study
+
+    with shown_progress(quiet):
+        result = run_study(study, inputs=parse_inputs(inputs), output=output, workers=workers, until="explain")
+    print(f"explained: {(result.run.path / 'explain.json').resolve()}")
+
+
+def report(
+    study: Study,
+    inputs: Inputs = None,
+    output: Output = None,
+    workers: Workers = 2,
+    quiet: Quiet = False,
+) -> None:
+    """Write a study's report from what is already fitted (what is missing is made first)."""
+    from fivesigma.study import run_study
+
+    with shown_progress(quiet):
+        result = run_study(
+            study, inputs=parse_inputs(inputs), output=output, workers=workers, command=command_line()
+        )
+    print(f"report: {result.report.resolve()}")
+
+
+VERBS = (convert, fit, evaluate, explain, report, run)

@@ -1,0 +1,48 @@
+"""``fivesigma studies``: what can be run, and the words it is written in."""
+
+from __future__ import annotations
+
+import typer
+
+from fivesigma.cli.options import print_json, print_table
+
+app = typer.Typer(help="List the studies that ship with the package; show one; print the schema.", rich_markup_mode=None)
+
+
+@app.callback(invoke_without_command=True)
+def studies(context: typer.Context) -> None:
+    """List the studies that ship with the package."""
+    from fivesigma.studies import load_study, packaged_studies
+
+    if context.invoked_subcommand is None:
+        definitions = [load_study(name) for name in packaged_studies()]
+        print_table([{"study": d.study, "title": d.title, "reference": d.reference or ""} for d in definitions])
+
+
+@app.command("show")
+def show(study: str) -> None:
+    """Print a study's YAML, to start another from."""
+    from fivesigma.studies import load_study, packaged_studies
+
+    load_study(study)
+    print(packaged_studies()[study].read_text(encoding="utf-8"), end="")
+
+
+@app.command("schema")
+def schema() -> None:
+    """Print the JSON schema of a study's YAML, for editors."""
+    from fivesigma.studies import StudyDefinition
+
+    print_json(StudyDefinition.model_json_schema())
+
+
+@app.command("estimators")
+def estimators() -> None:
+    """List the estimators, with their options and defaults."""
+    from fivesigma.learn import ESTIMATORS
+
+    rows = []
+    for name in ESTIMATORS:
+        options = ESTIMATORS[name]().get_params(deep=False)
+        rows.append({"estimator": name, "options": ", ".join(f"{key}={value!r}" for key, value in sorted(options.items()))})
+    print_table(rows)

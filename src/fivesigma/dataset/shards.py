@@ -1,0 +1,134 @@
+"""A shard: the columns of a range of events, one after another in one file, little-endian, to be memory-mapped.
+
+Every array begins at a multiple of 64 bytes. What is where stands in the shard's description, which goes into
+`dataset.json`; the file itself is nothing but numbers, and its xxh3 digest covers every byte.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from fivesigma.core.errors import DatasetError
+from fivesigma.core.integrity import atomic_path, file_digest, write_json
+from fivesigma.core.jagged import Column, Jagged
+
+ALIGNMENT = 64  # bytes: a cache line, and what vector instructions like
+
+
+@dataclass(frozen=True)
+class ArrayPlace:
+    """Where an array stands in a shard: NumPy's type string, number of values, first byte."""
+
+    dtype: str
+    size: int
+    offset: int
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Description of one shard file: number of rows, bytes, digest, and the place of each array.
+
+    A flat column is the array of its name; a jagged one is ``<name>/values`` and ``<name>/offsets``.
+    """
+
+    name: str
+    rows: int
+    size: int
+    xxh3: str
+    arrays: Mapping[str, ArrayPlace]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-like content."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """What `to_json` gave."""
+        arrays = {name: ArrayPlace(**place) for name, place in content["arrays"].items()}
+        return cls(content["name"], content["rows"], content["size"], content["xxh3"], arrays)
+
+
+def write_shard(path: Path, columns: Mapping[str, Column]) -> Shard:
+    """Write columns of equal numbers of events; the file appears under its name when it is complete.
+
+    Raises
+    ------
+    OutputError
+        if it cannot be written.
+    """
+    digest = xxhash.xxh3_128()
+    places: dict[str, ArrayPlace] = {}
+    position = 0
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        for name, array in _arrays(columns).items():
+            padding = b"\0" * (-position % ALIGNMENT)
+            content = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+            places[name] = ArrayPlace(content.dtype.str, content.size, position + len(padding))
+            for piece in (padding, content.data.cast("B") if content.size else b""):
+                file.write(piece)
+                digest.update(piece)
+            position = places[name].offset + content.nbytes
+    rows = len(next(iter(columns.values())))
+    return Shard(path.name, rows, position, digest.hexdigest(), places)
+
+
+def _arrays(columns: Mapping[str, Column]) -> dict[str, NDArray[Any]]:
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, column in columns.items():
+        if isinstance(column, Jagged):
+            arrays[f"{name}/values"], arrays[f"{name}/offsets"] = column.values, column.offsets
+        else:
+            arrays[name] = column
+    return arrays
+
+
+def read_array(folder: Path, shard: Shard, name: str) -> NDArray[Any]:
+    """One array of a shard, memory-mapped, read only."""
+    place = shard.arrays[name]
+    if place.size == 0:
+        return np.empty(0, dtype=place.dtype)
+    return np.memmap(folder / shard.name, dtype=place.dtype, mode="r", offset=place.offset, shape=(place.size,))
+
+
+def read_column(folder: Path, shard: Shard, name: str) -> Column:
+    """One column of a shard, memory-mapped, read only."""
+    if name in shard.arrays:
+        return read_array(folder, shard, name)
+    return Jagged(read_array(folder, shard, f"{name}/values"), read_array(folder, shard, f"{name}/offsets"))
+
+
+def fault_of(folder: Path, shard: Shard) -> str | None:
+    """What is wrong with a shard on disk: missing, of another size, damaged; None if every byte is as written."""
+    path = folder / shard.name
+    if not path.is_file():
+        return f"{shard.name} is missing"
+    size = path.stat().st_size
+    if size != shard.size:
+        return f"{shard.name} has {size:,} bytes, expected {shard.size:,}"
+    if file_digest(path) != shard.xxh3:
+        return f"{shard.name} is damaged: its xxh3 digest differs"
+    return None
+
+
+def write_done(path: Path, shard: Shard, config_hash: str, extra: Mapping[str, Any]) -> None:
+    """The marker that a shard is complete, with the configuration that it belongs to."""
+    write_json(path, {"config_hash": config_hash, "shard": shard.to_json(), **extra})
+
+
+def read_done(path: Path, config_hash: str) -> dict[str, Any] | None:
+    """The content of a marker of this configuration, None if there is none."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (ValueError, OSError) as error:
+        raise DatasetError(f"cannot read {path}: {error}; delete it to convert this part again") from error
+    return content if content.get("config_hash") == config_hash else None

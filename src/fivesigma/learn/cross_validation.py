@@ -1,0 +1,299 @@
+"""Fit every model on every fold, so that each event gets its score from a model that has never seen it.
+
+In turn, fold ``k`` tests, fold ``k + 1`` validates (early stopping), and the others train. A model that takes the scores
+of others (a network combined with the jet mass, say) is fitted on the validation fold, whose events the others were
+not trained on, so that no score it learns from is flattered by training.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fivesigma.core.errors import ModelError
+from fivesigma.core.estimator import ESTIMATORS, Estimator, Labelled
+from fivesigma.core.integrity import atomic_path, content_hash, write_json
+from fivesigma.core.progress import progress, say
+from fivesigma.core.provenance import versions
+from fivesigma.dataset import Dataset, WeightPolicy, apply_weight_policy, train_validation_test
+from fivesigma.features import FEATURES, Features, features_from_json
+
+LOGIT_CLIP = 1e-6  # scores are clipped to [1e-6, 1 − 1e-6] before the logit that combinations see
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One model to fit: what it sees and how it learns."""
+
+    name: str
+    estimator: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    features: str | None = None
+    feature_options: Mapping[str, Any] = field(default_factory=dict)
+    scores: tuple[str, ...] = ()
+    weight_policy: WeightPolicy = "keep"
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a model costs, summed (training) or averaged (the rest) over folds."""
+
+    parameters: int
+    training_cpu_seconds: float
+    training_spread: float  # standard deviation over folds
+    microseconds_per_event: float
+    microseconds_spread: float  # standard deviation over folds
+
+
+@dataclass(frozen=True)
+class FoldScores:
+    """Scores of all events by the model of each fold, and how these were got."""
+
+    name: str
+    by_fold: NDArray[np.float32]  # (fold, event)
+    cost: Cost
+    histories: tuple[list[dict[str, float]], ...]  # by fold; one entry an epoch or tree, empty for other learners
+    trainings: tuple[dict[str, Any], ...]  # by fold; precision, device, best epoch, for networks
+
+    def out_of_fold(self, fold: NDArray[np.int8]) -> NDArray[np.float32]:
+        """The score of each event by the model whose test fold it is in, shape (event,)."""
+        return np.take_along_axis(self.by_fold, fold[None, :].astype(np.intp), axis=0)[0]
+
+
+@dataclass(frozen=True)
+class _Task:
+    recipe: Recipe
+    k: int
+    n_folds: int
+    dataset: Path
+    weight: Path
+    models: Path
+    key: str
+
+    @property
+    def folder(self) -> Path:
+        return self.models / self.recipe.name / f"fold-{self.k}"
+
+
+def cross_validate(
+    dataset: Dataset,
+    weight: NDArray[np.float64],
+    recipes: Sequence[Recipe],
+    folder: Path,
+    *,
+    n_folds: int,
+    workers: int = 2,
+) -> dict[str, FoldScores]:
+    """Fit each recipe on each fold, ``workers`` fits at a time, each in a process of its own.
+
+    What is already fitted under ``folder`` with the same data, weights, recipe, seed and versions is kept; a fit that was
+    interrupted goes on from its last checkpoint.
+
+    Raises
+    ------
+    ModelError
+        naming model and fold, from whatever the learner raised.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    weight_file = folder / "weight.npy"
+    with atomic_path(weight_file) as temporary, open(temporary, "wb") as file:
+        np.save(file, weight)
+    keys = _keys(dataset, weight, recipes, n_folds)
+    tasks = [
+        _Task(recipe, k, n_folds, dataset.path, weight_file, folder, keys[recipe.name])
+        for recipe in recipes
+        for k in range(n_folds)
+    ]
+    todo = [task for task in tasks if not _is_done(task)]
+    with progress(len(todo), "fitting", unit="fits") as advance:
+        for wave in (False, True):  # combinations wait for the scores that they combine
+            _fit_all([task for task in todo if bool(task.recipe.scores) is wave], workers, advance)
+    return {recipe.name: read_scores(folder / recipe.name, n_folds) for recipe in recipes}
+
+
+def read_scores(folder: Path, n_folds: int) -> FoldScores:
+    """Read what :func:`cross_validate` kept of one model."""
+    done = [json.loads((folder / f"fold-{k}" / "done.json").read_text(encoding="utf-8")) for k in range(n_folds)]
+    by_fold = np.stack([np.load(folder / f"fold-{k}" / "scores.npy", allow_pickle=False) for k in range(n_folds)])
+    training = np.array([d["training_cpu_seconds"] for d in done])
+    inference = np.array([d["microseconds_per_event"] for d in done])
+    cost = Cost(
+        parameters=done[0]["parameters"],
+        training_cpu_seconds=float(training.sum()),
+        training_spread=float(training.std(ddof=1)),
+        microseconds_per_event=float(inference.mean()),
+        microseconds_spread=float(inference.std(ddof=1)),
+    )
+    return FoldScores(folder.name, by_fold, cost, tuple(d["history"] for d in done), tuple(d["training"] for d in done))
+
+
+def load_fold_model(folder: Path, k: int) -> tuple[Recipe, Features | None, Estimator]:
+    """The recipe, the fitted features and the fitted estimator of one fold."""
+    fold = folder / f"fold-{k}"
+    words = json.loads((fold / "recipe.json").read_text(encoding="utf-8"))
+    recipe = Recipe(**{**words, "scores": tuple(words["scores"])})
+    features = None
+    if recipe.features is not None:
+        features = features_from_json(json.loads((fold / "features.json").read_text(encoding="utf-8")))
+    estimator: Estimator = ESTIMATORS[recipe.estimator].load(fold / "estimator")
+    return recipe, features, estimator
+
+
+def model_inputs(
+    columns: Mapping[str, Any], features: Features | None, scores: Sequence[NDArray[Any]]
+) -> NDArray[np.float32]:
+    """What a model sees: the logits of other models' scores, then the features; shape (event, …)."""
+    parts = [
+        np.log(s / (1 - s)) for s in (np.clip(np.asarray(x, np.float64), LOGIT_CLIP, 1 - LOGIT_CLIP) for x in scores)
+    ]
+    transformed = None if features is None else features.transform(columns)
+    if not parts and transformed is not None:
+        return transformed
+    blocks = [p[:, None] for p in parts] + ([] if transformed is None else [transformed])
+    return np.concatenate(blocks, axis=1).astype(np.float32)
+
+
+def _fit_all(tasks: Sequence[_Task], workers: int, advance: Any) -> None:
+    if not tasks:
+        return
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
+    futures: dict[Future[str], _Task] = {}
+    try:
+        futures = {pool.submit(_fit_fold, task): task for task in tasks}
+        for future in as_completed(futures):
+            task = futures[future]
+            try:
+                say(future.result())
+            except Exception as error:
+                raise ModelError(f"model {task.recipe.name!r}, fold {task.k}: {error}") from error
+            advance(1)
+    except BaseException:
+        _stop(pool)
+        raise
+    pool.shutdown()
+
+
+def _stop(pool: ProcessPoolExecutor) -> None:
+    """End the workers at once: what they had finished is on disk, what they had not will be done again."""
+    processes = list((pool._processes or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.terminate()
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+
+
+def _fit_fold(task: _Task) -> str:
+    recipe = task.recipe
+    _clear_if_other(task)
+    dataset = Dataset.open(task.dataset, verify=False)
+    y, weight = dataset.y, np.load(task.weight, allow_pickle=False)
+    train, validation, _ = train_validation_test(dataset.fold, task.k, task.n_folds)
+    features: Features | None = None
+    if recipe.features is not None:
+        features = FEATURES[recipe.features](**recipe.feature_options)
+        columns = {name: dataset.column(name) for name in features.inputs}
+        features.fit({name: column[train] for name, column in columns.items()}, weight[train])
+    else:
+        columns = {}
+    scores = [
+        np.load(task.models / name / f"fold-{task.k}" / "scores.npy", allow_pickle=False) for name in recipe.scores
+    ]
+    X = model_inputs(columns, features, scores)
+    if recipe.scores:
+        train, validation = validation, np.zeros_like(validation)
+    policy = apply_weight_policy(recipe.weight_policy, y[train], weight[train], X[train].reshape(int(train.sum()), -1))
+    chosen = np.flatnonzero(train)[policy.keep]
+    held_out = Labelled(X[validation], y[validation], weight[validation]) if validation.any() else None
+    estimator = _build(task)
+    start = time.process_time()
+    estimator.fit(X[chosen], y[chosen], policy.weight[policy.keep], validation=held_out)
+    trained = time.process_time()
+    score = estimator.predict_proba(X)[:, 1].astype(np.float32)
+    spent = time.process_time() - trained
+    if not np.isfinite(score).all():
+        raise ModelError(f"the score of event {int(np.flatnonzero(~np.isfinite(score))[0])} is not finite")
+    _keep(task, features, estimator, score, trained - start, 1e6 * spent / len(score))
+    return f"{recipe.name} fold {task.k + 1} of {task.n_folds}: {trained - start:.1f} CPU-seconds"
+
+
+def _build(task: _Task) -> Any:
+    factory = ESTIMATORS[task.recipe.estimator]
+    options = dict(task.recipe.options)
+    known = factory().get_params()
+    if "seed" in known:
+        options.setdefault("seed", task.recipe.seed * 1000 + task.k)
+    if "checkpoint" in known:
+        options["checkpoint"] = task.folder / "checkpoint"
+    return factory(**options)
+
+
+def _keep(
+    task: _Task,
+    features: Features | None,
+    estimator: Any,
+    score: NDArray[np.float32],
+    cpu_seconds: float,
+    microseconds: float,
+) -> None:
+    if features is not None:
+        write_json(task.folder / "features.json", features.to_json())
+    estimator.save(task.folder / "estimator")
+    with atomic_path(task.folder / "scores.npy") as temporary, open(temporary, "wb") as file:
+        np.save(file, score)
+    write_json(task.folder / "recipe.json", asdict(task.recipe))
+    done = {
+        "key": task.key,
+        "parameters": int(getattr(estimator, "n_parameters", 0)),
+        "training_cpu_seconds": cpu_seconds,
+        "microseconds_per_event": microseconds,
+        "history": list(getattr(estimator, "history_", ())),
+        "training": dict(getattr(estimator, "training_", {})),
+    }
+    write_json(task.folder / "done.json", done)
+    shutil.rmtree(task.folder / "checkpoint", ignore_errors=True)
+
+
+def _is_done(task: _Task) -> bool:
+    done = task.folder / "done.json"
+    return done.is_file() and json.loads(done.read_text(encoding="utf-8")).get("key") == task.key
+
+
+def _clear_if_other(task: _Task) -> None:
+    """Remove what another recipe, other data or other versions left, so that nothing of it is resumed."""
+    started = task.folder / "started.json"
+    if not started.is_file() or json.loads(started.read_text(encoding="utf-8")) != {"key": task.key}:
+        shutil.rmtree(task.folder, ignore_errors=True)
+        write_json(started, {"key": task.key})
+
+
+def _keys(dataset: Dataset, weight: NDArray[np.float64], recipes: Sequence[Recipe], n_folds: int) -> dict[str, str]:
+    made_with = {
+        name: v for name, v in versions().items() if name in {"fivesigma", "numba", "torch", "lightgbm", "scikit-learn"}
+    }
+    common = [dataset.config_hash, weight_digest(weight), n_folds, made_with]
+    keys: dict[str, str] = {}
+    for recipe in sorted(recipes, key=lambda r: len(r.scores)):
+        keys[recipe.name] = content_hash([*common, asdict(recipe), [keys[name] for name in recipe.scores]])
+    return keys
+
+
+def weight_digest(weight: NDArray[np.float64]) -> str:
+    """A digest of the weights, so that a change of reweighting is a change of model."""
+    import xxhash
+
+    return xxhash.xxh3_128(np.ascontiguousarray(weight).tobytes()).hexdigest()

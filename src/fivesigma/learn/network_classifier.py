@@ -1,0 +1,367 @@
+"""Any registered network as a scikit-learn classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+import xxhash
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fivesigma.core.errors import ConfigError, ModelError
+from fivesigma.core.estimator import ESTIMATORS, Labelled
+from fivesigma.core.integrity import content_hash
+from fivesigma.core.progress import progress, say
+from fivesigma.learn.loop import Events, OptimiserName, ScheduleName, TrainingOptions, logits, train
+from fivesigma.learn.precision import Precision, score_disagreement, use_bfloat16
+from fivesigma.models.binary_classifier import BinaryClassifier, two_columns
+from fivesigma.models.locally_connected_layer import LocallyConnected2d
+from fivesigma.models.model_folder import read_model, write_model
+from fivesigma.models.networks import NETWORKS, InputScale, he_initialise
+from fivesigma.models.training_inputs import check_weight, prediction_inputs, training_inputs
+
+
+class NetworkClassifier(BinaryClassifier):
+    """A network of ``NETWORKS`` that learns signal against background by weighted binary cross-entropy.
+
+    Inputs are divided by their root mean square inside the network. Weights are normalised to mean |weight| = 1 over
+    the training events; signed weights are allowed (a negative weight turns its event's loss around; in sum, not in
+    each batch, the loss is that of the cancelled sample).
+
+    Parameters
+    ----------
+    network
+        a name in ``NETWORKS``; None: the class's own.
+    architecture
+        keyword arguments of the network's factory, such as ``{"nodes": [256, 128, 64]}``.
+    dropout, batch_norm
+        for every hidden layer; None: the network's own default.
+    epochs, batch_size, learning_rate, optimiser, weight_decay, schedule
+        ``weight_decay`` is L2 (decoupled with "adamw"), on weights only. ``schedule``: "constant", "cosine" or
+        "one-cycle".
+    patience
+        with ``validation``: stop after so many epochs without a better validation loss, 0 never; in both cases the
+        weights of the best epoch are kept.
+    seed, threads
+        the same seed, threads and machine give the same network, bit for bit. ``threads`` of the CPU in ``fit`` and
+        ``predict_proba``; None: leave torch's own setting. One is best where the machine is shared.
+    device
+        "auto": a CUDA device if there is one, else the CPU; or torch's name of one. CUDA and MPS are written but not tested.
+    precision
+        "auto": train in bfloat16 where the processor has units for it; "float32"; "bfloat16". Prediction is always float32.
+    precision_tolerance
+        trained in bfloat16, the network is evaluated in both precisions; if any probability differs by more than
+        this, it is trained again in float32, and ``training_["statement"]`` says so.
+    checkpoint, checkpoint_every
+        folder where the state is kept every so many epochs; a killed ``fit`` called again goes on and ends with the
+        same bits as one that was not killed.
+    """
+
+    accepts_negative_weight: ClassVar[bool] = True
+    network_name: ClassVar[str | None] = None
+
+    network_: nn.Sequential
+    history_: list[dict[str, float]]
+    """For each epoch ``{"epoch", "train_loss", "validation_loss", "learning_rate", "seconds"}``."""
+    training_: dict[str, Any]
+    """``precision`` used, ``disagreement`` of scores between bfloat16 and float32, ``device``, ``best_epoch``, ``statement``."""
+
+    def __init__(
+        self,
+        *,
+        network: str | None = None,
+        architecture: Mapping[str, Any] | None = None,
+        dropout: float | None = None,
+        batch_norm: bool | None = None,
+        epochs: int = 20,
+        batch_size: int = 256,
+        learning_rate: float = 3e-3,
+        optimiser: OptimiserName = "adam",
+        weight_decay: float = 1e-5,
+        schedule: ScheduleName = "one-cycle",
+        patience: int = 5,
+        seed: int = 1,
+        threads: int | None = 1,
+        device: str = "auto",
+        precision: Precision = "auto",
+        precision_tolerance: float = 0.02,
+        checkpoint: Path | str | None = None,
+        checkpoint_every: int = 1,
+    ) -> None:
+        self.network = network
+        self.architecture = architecture
+        self.dropout = dropout
+        self.batch_norm = batch_norm
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.optimiser = optimiser
+        self.weight_decay = weight_decay
+        self.schedule = schedule
+        self.patience = patience
+        self.seed = seed
+        self.threads = threads
+        self.device = device
+        self.precision = precision
+        self.precision_tolerance = precision_tolerance
+        self.checkpoint = checkpoint
+        self.checkpoint_every = checkpoint_every
+
+    def fit(self, X: Any, y: Any, weight: Any | None = None, *, validation: Labelled | None = None) -> Self:
+        """Train on X of shape (event, feature) or (event, row, column).
+
+        Raises
+        ------
+        ConfigError
+            if an option cannot be meant, or the network does not fit the shape of X.
+        InvalidInputsError, InvalidWeightError
+            see ``training_inputs``.
+        ModelError
+            if a loss is not finite.
+        ResumeError
+            if ``checkpoint`` holds a training of other options or other events.
+        """
+        X, y, weight, self.classes_ = training_inputs(self, X, y, weight, images=True, dtype=np.float32)
+        events = _events(X, y, weight)
+        held_out = None
+        if validation is not None:
+            labels = (np.asarray(validation.y) == self.classes_[1]).astype(np.int8)
+            X_validation = prediction_inputs(self, validation.X, images=True, dtype=np.float32)
+            held_out = _events(X_validation, labels, check_weight(self, validation.weight, len(labels)))
+        self.shape_ = tuple(int(side) for side in X.shape[1:])
+        device = resolve_device(self.device)
+        with _threads(self.threads):
+            bfloat16 = use_bfloat16(self.precision, device)
+            self._fit_once(events, held_out, device, bfloat16)
+            if bfloat16:
+                self._check_precision(events, held_out, device)
+        self.network_.to("cpu").eval()
+        return self
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Probabilities of background and signal in float32 arithmetic, shape (event, 2)."""
+        X = self._inputs(X)
+        with _threads(self.threads):
+            return two_columns(torch.sigmoid(logits(self.network_, X, torch.device("cpu")).double()).numpy())
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """``history_``, the convergence of the training."""
+        return self.history_
+
+    @property
+    def n_parameters(self) -> int:
+        """Trained numbers."""
+        return sum(p.numel() for p in self.network_.parameters())
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Names of the layers in order, for ``layer_output``."""
+        return tuple(name for name, _ in self.network_.named_children())
+
+    def layer_output(self, X: Any, layer: str) -> NDArray[np.float32]:
+        """What a layer puts out for X, shape (event, node) or (event, filter, row, column); memory grows with the
+        events.
+
+        Raises
+        ------
+        ConfigError
+            if there is no such layer.
+        """
+        if layer not in self.layer_names:
+            raise ConfigError(f"the network has no layer {layer!r}; it has {', '.join(self.layer_names)}")
+        part = self.network_[: self.layer_names.index(layer) + 1].eval()
+        with _threads(self.threads), torch.inference_mode():
+            outputs = [part(x).float() for x in self._inputs(X).split(2048)]
+        return np.asarray(torch.cat(outputs).contiguous().numpy())
+
+    def first_layer_filters(self) -> NDArray[np.float32]:
+        """Weights of the first layer that has any, as images.
+
+        Dense and maxout networks: (node, row, column) (maxout: all pieces, one node's after another); convolutional:
+        (filter, row, column) of the filter; locally connected: the filters at the central location. Tabular inputs:
+        (node, feature).
+        """
+        layer = next(m for m in self.network_ if isinstance(getattr(m, "weight", None), nn.Parameter))
+        weight = layer.weight
+        assert isinstance(weight, Tensor)
+        weight = weight.detach()
+        if isinstance(layer, LocallyConnected2d):
+            weight = layer.filters_at(layer.rows // 2, layer.columns // 2)[:, 0]
+        elif weight.dim() == 2:
+            weight = weight.reshape(len(weight), *self.shape_)
+        elif weight.dim() == 4:
+            weight = weight[:, 0]
+        return np.asarray(weight.numpy().copy())
+
+    def save(self, folder: Path) -> None:
+        """Write ``model.json`` and ``arrays.safetensors`` into ``folder``."""
+        fitted = {"shape": list(self.shape_), "history": self.history_, "training": self.training_}
+        arrays = {name: tensor.cpu().numpy() for name, tensor in self.network_.state_dict().items()}
+        write_model(folder, self._saved_as(), {**self._description(), **fitted}, arrays)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what ``save`` wrote; predictions are identical.
+
+        Raises
+        ------
+        ModelError
+            if the folder is incomplete, damaged or holds another estimator.
+        """
+        content, arrays = read_model(folder, cls.network_name or "network")
+        model = cls._described(content)
+        model.shape_ = tuple(content["shape"])
+        model.history_, model.training_ = content["history"], content["training"]
+        model.network_ = model._build()
+        try:
+            model.network_.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+        except RuntimeError as error:
+            raise ModelError(f"the weights in {folder} are of another network: {error}") from error
+        model.network_.eval()
+        return model
+
+    def _fit_once(self, events: Events, held_out: Events | None, device: torch.device, bfloat16: bool) -> None:
+        options = self._options(bfloat16)
+        fingerprint = self._fingerprint(events, held_out, bfloat16)
+        total = self.epochs * len(events.y)
+        # dropout and initialisation draw from torch's global generator: seeded here, given back as it was
+        with torch.random.fork_rng(), progress(total, f"training {self._saved_as()}") as advance:
+            torch.manual_seed(self.seed)
+            self.network_ = self._build()
+            he_initialise(self.network_)
+            for layer in self.network_:
+                if isinstance(layer, InputScale):
+                    layer.fit(events.X)
+            self.network_.to(device)
+            self.history_ = train(
+                self.network_, events, held_out, options, device, fingerprint=fingerprint, advance=advance
+            )
+        losses = [epoch.get("validation_loss", -epoch["epoch"]) for epoch in self.history_]
+        self.training_ = {
+            "precision": "bfloat16" if bfloat16 else "float32",
+            "device": str(device),
+            "best_epoch": int(np.argmin(losses)) + 1,
+            "disagreement": None,
+            "statement": "trained in float32",
+        }
+
+    def _check_precision(self, events: Events, held_out: Events | None, device: torch.device) -> None:
+        """Keep the bfloat16 training only if scores agree with float32."""
+        found = score_disagreement(self.network_, (held_out or events).X, device)
+        agree = found <= self.precision_tolerance
+        statement = f"trained in bfloat16; scores differ from float32 by at most {found:.2g}, tolerance {self.precision_tolerance:g}"
+        if not agree:
+            statement = statement.replace("trained in bfloat16", "trained again in float32: in bfloat16", 1)
+            say(f"{self._saved_as()}: {statement}")
+            self._fit_once(events, held_out, device, bfloat16=False)
+        self.training_ |= {"disagreement": found, "statement": statement}
+
+    def _build(self) -> nn.Sequential:
+        name = self.network or self.network_name
+        if name is None:
+            raise ConfigError(f"say which network: {', '.join(NETWORKS)}")
+        chosen = {"dropout": self.dropout, "batch_norm": self.batch_norm}
+        options = {**(self.architecture or {}), **{key: value for key, value in chosen.items() if value is not None}}
+        try:
+            return NETWORKS[name](self.shape_, **options)
+        except TypeError as error:
+            raise ConfigError(f"the network {name!r} cannot be built with {options}: {error}") from error
+
+    def _options(self, bfloat16: bool) -> TrainingOptions:
+        return TrainingOptions(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            optimiser=self.optimiser,
+            weight_decay=self.weight_decay,
+            schedule=self.schedule,
+            patience=self.patience,
+            seed=self.seed,
+            bfloat16=bfloat16,
+            # a second training in float32 must not go on from the first
+            checkpoint=Path(self.checkpoint) / ("bfloat16" if bfloat16 else "float32") if self.checkpoint else None,
+            checkpoint_every=self.checkpoint_every,
+        )
+
+    def _fingerprint(self, events: Events, held_out: Events | None, bfloat16: bool) -> str:
+        """What must be the same for a checkpoint to be gone on with."""
+        if self.checkpoint is None:
+            return ""
+        options = self._description()["options"]
+        for name in ("checkpoint", "checkpoint_every", "threads", "device", "precision", "precision_tolerance"):
+            del options[name]
+        digest = xxhash.xxh3_128()
+        for tensor in (*events, *(held_out or ())):
+            digest.update(tensor.contiguous().numpy())
+        return content_hash({"options": options, "events": digest.hexdigest(), "bfloat16": bfloat16})
+
+    def _inputs(self, X: Any) -> Tensor:
+        X = prediction_inputs(self, X, images=True, dtype=np.float32)
+        if X.shape[1:] != self.shape_:
+            raise ModelError(f"expected events of shape {self.shape_}, got {X.shape[1:]}")
+        return torch.from_numpy(np.ascontiguousarray(X))
+
+    def _saved_as(self) -> str:
+        return self.network_name or "network"
+
+
+@ESTIMATORS.register("dense")
+class DenseClassifier(NetworkClassifier):
+    """The network "dense": fully connected ReLU layers."""
+
+    network_name = "dense"
+
+
+@ESTIMATORS.register("maxout")
+class MaxoutClassifier(NetworkClassifier):
+    """The network "maxout": maxout layers, then ReLU layers."""
+
+    network_name = "maxout"
+
+
+@ESTIMATORS.register("cnn")
+class ConvolutionalClassifier(NetworkClassifier):
+    """The network "cnn": convolutions with a large first filter; images only."""
+
+    network_name = "cnn"
+
+
+@ESTIMATORS.register("locally-connected")
+class LocallyConnectedClassifier(NetworkClassifier):
+    """The network "locally-connected": filters of their own at every place; images only."""
+
+    network_name = "locally-connected"
+
+
+def resolve_device(name: str) -> torch.device:
+    """Torch's device of a name; "auto": CUDA if there is one, else the CPU."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"unknown device {name!r}: {error}") from error
+
+
+def _events(X: NDArray[np.float32], y: NDArray[np.int8], weight: NDArray[np.float64]) -> Events:
+    normalised = (weight / np.abs(weight).mean()).astype(np.float32)
+    return Events(
+        torch.from_numpy(np.ascontiguousarray(X)), torch.from_numpy(y.astype(np.float32)), torch.from_numpy(normalised)
+    )
+
+
+@contextmanager
+def _threads(threads: int | None) -> Iterator[None]:
+    """So many threads inside, as many as before outside."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,225 @@
+"""Figures of jet images: averages, differences, filters, what activates a node, correlation with the output.
+
+Images are arrays of shape (φ, η): rows rise in φ, columns in η, as `fivesigma.features` makes them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from numpy.typing import ArrayLike, NDArray
+
+from fivesigma.report.figures.drawing import array
+from fivesigma.report.plot import Plot, file_stem
+from fivesigma.report.style import DIVERGING, SEQUENTIAL, plain, watermark
+
+ETA_LABEL, PHI_LABEL = "η (translated, rotated)", "φ (translated, rotated)"
+DECADES = 5.0
+"""Decades of intensity that the logarithmic scale shows below the brightest pixel."""
+
+
+def average_images(
+    images: Mapping[str, ArrayLike], extent: float, *, name: str = "average-images", intensity: str = "pt [GeV]"
+) -> Plot:
+    """Average images side by side on one logarithmic scale, such as ``{"signal": …, "background": …}``.
+
+    Each image is of shape (φ, η) over −extent … extent. Pixels that are zero or negative take the lowest colour.
+    """
+    return Plot(
+        name=name,
+        title="Average jet images",
+        caption=f"Mean of each pixel, {' and '.join(images)}; one logarithmic scale over five decades.",
+        data={"images": dict(images), "extent": extent, "intensity": intensity},
+        draw=_draw_averages,
+        size=(4.3 * len(images) + 0.9, 4.3),
+    )
+
+
+def _draw_averages(figure: Figure, data: Mapping[str, Any]) -> None:
+    pictures = {title: array(image) for title, image in data["images"].items()}
+    top = max((float(np.nanmax(p)) for p in pictures.values()), default=1.0)
+    top = top if top > 0 else 1.0
+    norm = LogNorm(top / 10**DECADES, top, clip=True)
+    panels = figure.subplots(1, len(pictures), sharey=True, squeeze=False)[0]
+    for axes, (title, picture) in zip(panels, pictures.items(), strict=True):
+        lit = np.where(picture > norm.vmin, picture, norm.vmin)
+        drawn = _draw_image(axes, lit, data["extent"], norm=norm, cmap=SEQUENTIAL)
+        axes.set_title(plain(title), loc="right", fontsize=11)
+        axes.set_xlabel(ETA_LABEL)
+    panels[0].set_ylabel(PHI_LABEL)
+    figure.colorbar(drawn, ax=panels, label=plain(f"mean {data['intensity']} per pixel"), shrink=0.92, pad=0.02)
+    watermark(panels[0])
+
+
+def _draw_image(axes: Axes, image: NDArray[Any], extent: float, **options: Any) -> AxesImage:
+    box = (-extent, extent, -extent, extent)
+    axes.tick_params(which="both", direction="out", top=False, right=False)
+    return axes.imshow(image, origin="lower", extent=box, interpolation="none", **options)
+
+
+def image_difference(
+    difference: ArrayLike,
+    extent: float,
+    *,
+    name: str = "image-difference",
+    title: str = "Difference of the average images",
+    caption: str = "Average signal minus average background image; colours are centred at zero.",
+    scale: str = "signal − background [GeV]",
+) -> Plot:
+    """A signed image (φ, η) on a diverging scale centred at zero."""
+    return Plot(
+        name=name,
+        title=title,
+        caption=caption,
+        data={"image": difference, "extent": extent, "scale": scale},
+        draw=_draw_difference,
+        size=(5.4, 4.3),
+    )
+
+
+def _draw_difference(figure: Figure, data: Mapping[str, Any]) -> None:
+    axes = figure.add_subplot()
+    picture = array(data["image"])
+    drawn = _draw_image(axes, picture, data["extent"], cmap=DIVERGING, **_centred(picture))
+    axes.set_xlabel(ETA_LABEL)
+    axes.set_ylabel(PHI_LABEL)
+    figure.colorbar(drawn, ax=axes, label=plain(data["scale"]), shrink=0.95, pad=0.02)
+    watermark(axes)
+
+
+def _centred(values: NDArray[Any]) -> dict[str, float]:
+    finite = np.abs(values[np.isfinite(values)])
+    largest = float(finite.max()) if len(finite) and finite.max() > 0 else 1.0
+    return {"vmin": -largest, "vmax": largest}
+
+
+def first_layer_filters(model: str, filters: ArrayLike, *, columns: int = 8) -> Plot:
+    """The filters of a network's first layer, shape (filter, row, column), each on its own scale centred at zero."""
+    images = np.asarray(filters, dtype=float)
+    return _grid(
+        f"filters-{file_stem(model)}",
+        f"First-layer filters: {model}",
+        "Each filter on its own diverging scale centred at zero (blue negative, red positive).",
+        images,
+        columns,
+    )
+
+
+def convolved_differences(model: str, differences: ArrayLike, *, columns: int = 8) -> Plot:
+    """Average signal minus average background image after each first-layer filter, shape (filter, φ, η)."""
+    images = np.asarray(differences, dtype=float)
+    return _grid(
+        f"convolved-{file_stem(model)}",
+        f"Convolved differences: {model}",
+        "Average signal image minus average background image, each convolved with a first-layer filter: red where signal "
+        "activates the filter more, blue where background does. Each on its own scale.",
+        images,
+        columns,
+    )
+
+
+def _grid(name: str, title: str, caption: str, images: NDArray[Any], columns: int) -> Plot:
+    rows = math.ceil(len(images) / columns)
+    return Plot(
+        name=name,
+        title=title,
+        caption=caption,
+        data={"images": images, "columns": columns},
+        draw=_draw_grid,
+        size=(1.12 * columns, 1.12 * rows + 0.15),
+    )
+
+
+def _draw_grid(figure: Figure, data: Mapping[str, Any]) -> None:
+    images, columns = [array(i) for i in data["images"]], data["columns"]
+    panels = figure.subplots(math.ceil(len(images) / columns), columns, squeeze=False).flat
+    figure.get_layout_engine().set(hspace=0.0, wspace=0.0, h_pad=0.03, w_pad=0.03)  # type: ignore[union-attr, call-arg]
+    for index, axes in enumerate(panels):
+        axes.set_axis_off()
+        if index < len(images):
+            axes.imshow(images[index], origin="lower", interpolation="none", cmap=DIVERGING, **_centred(images[index]))
+
+
+def most_activating_images(
+    model: str, nodes: Mapping[str, Sequence[ArrayLike]], *, layer: str = "the last hidden layer"
+) -> Plot:
+    """For each node a row with the images that activate it most, the strongest on the left; logarithmic scale.
+
+    ``nodes`` maps a label, such as ``"node 3 (87 % signal)"``, to images of shape (φ, η).
+    """
+    most = max((len(images) for images in nodes.values()), default=1)
+    return Plot(
+        name=f"most-activating-{file_stem(model)}",
+        title=f"Most activating images: {model}",
+        caption=f"Jets that activate nodes of {layer} most, the strongest on the left; each on its own logarithmic scale.",
+        data={"nodes": {label: list(images) for label, images in nodes.items()}, "layer": layer},
+        draw=_draw_activating,
+        size=(1.05 * most + 1.9, 1.08 * max(len(nodes), 1) + 0.15),
+    )
+
+
+def _draw_activating(figure: Figure, data: Mapping[str, Any]) -> None:
+    nodes = data["nodes"]
+    most = max(len(images) for images in nodes.values())
+    grid = figure.subplots(len(nodes), most, squeeze=False)
+    figure.get_layout_engine().set(hspace=0.0, wspace=0.0, h_pad=0.03, w_pad=0.03)  # type: ignore[union-attr, call-arg]
+    for row, (label, images) in zip(grid, nodes.items(), strict=True):
+        for axes in row:
+            axes.set_xticks([])
+            axes.set_yticks([])
+            axes.minorticks_off()
+            axes.set_visible(False)
+        for axes, image in zip(row, images, strict=False):
+            axes.set_visible(True)
+            picture = array(image)
+            top = float(np.nanmax(picture)) or 1.0
+            norm = LogNorm(top * 1e-4, top, clip=True)
+            axes.imshow(np.maximum(picture, norm.vmin), origin="lower", interpolation="none", cmap=SEQUENTIAL, norm=norm)
+        row[0].set_ylabel(
+            plain(label, longest=30), rotation=0, ha="right", va="center", y=0.5, fontsize=9.5, labelpad=6
+        )
+
+
+def pixel_correlations(images: Mapping[str, ArrayLike], extent: float, *, name: str = "pixel-correlations") -> Plot:
+    """Linear correlation of each pixel with a model's output, one panel per entry (a model, or a phase space).
+
+    Each image is of shape (φ, η) with coefficients −1…1; pixels that never vary may be NaN and stay grey. All panels share
+    one scale centred at zero.
+    """
+    columns = min(len(images), 3)
+    rows = math.ceil(len(images) / columns)
+    return Plot(
+        name=name,
+        title="Correlation of pixels with the output",
+        caption="Pearson correlation of each pixel's intensity with the output: red where more intensity means more "
+        "signal-like. Grey pixels never vary.",
+        data={"images": dict(images), "extent": extent},
+        draw=_draw_pixel_correlations,
+        size=(3.5 * columns + 1.0, 3.5 * rows + 0.2),
+    )
+
+
+def _draw_pixel_correlations(figure: Figure, data: Mapping[str, Any]) -> None:
+    pictures = {title: array(image) for title, image in data["images"].items()}
+    columns = min(len(pictures), 3)
+    grid = figure.subplots(math.ceil(len(pictures) / columns), columns, squeeze=False, sharex=True, sharey=True)
+    scale = _centred(np.concatenate([p.ravel() for p in pictures.values()]))
+    panels = list(grid.flat)
+    for axes, (title, picture) in zip(panels, pictures.items(), strict=False):
+        axes.set_facecolor("#dddddd")
+        drawn = _draw_image(axes, picture, data["extent"], cmap=DIVERGING, **scale)
+        axes.set_title(plain(title, longest=34), loc="right", fontsize=10.5)
+    for axes in panels[len(pictures) :]:
+        axes.set_axis_off()
+    for axes in grid[-1]:
+        axes.set_xlabel(ETA_LABEL)
+    for axes in grid[:, 0]:
+        axes.set_ylabel(PHI_LABEL)
+    figure.colorbar(drawn, ax=grid, label="correlation with the output", shrink=0.9, pad=0.02)

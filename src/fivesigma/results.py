@@ -1,0 +1,116 @@
+"""``metrics.json``: what machines read of a run, and its table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from fivesigma.core.provenance import provenance
+from fivesigma.dataset import Dataset
+from fivesigma.evaluate import METRICS, Assessment, Comparison, Measurement, results_rows
+from fivesigma.learn import FoldScores
+from fivesigma.studies import StudyDefinition
+
+RESTRICTED = "restricted phase space"
+
+
+def metrics_of(
+    definition: StudyDefinition,
+    dataset: Dataset,
+    scores: Mapping[str, FoldScores],
+    assessment: Assessment,
+    *,
+    cpu_seconds: float,
+    command: str | None,
+) -> dict[str, Any]:
+    """The content of ``metrics.json``: command, seed, commit, versions, sample, CPU-seconds, results, differences."""
+    made = provenance(seed=definition.seed, command=command or f"fivesigma.run_study({definition.study!r})")
+    baseline = definition.evaluate.baseline
+    return {
+        "study": definition.study,
+        "reference": definition.reference,
+        **{key: made[key] for key in ("command", "seed", "commit", "versions", "machine", "time")},
+        "sample": {
+            "files": dataset.inputs,
+            "events": len(dataset),
+            "signal": int(np.sum(dataset.y == 1)),
+            "background": int(np.sum(dataset.y == 0)),
+            "dataset": dataset.config_hash,
+        },
+        "folds": definition.folds,
+        "cpu_seconds": cpu_seconds,
+        "results": [row for name in assessment.models for row in _rows(name, definition, scores[name], assessment.comparison)],
+        "baseline": baseline,
+        "differences": [d.to_json() for d in assessment.comparison.differences],
+        "restricted": {
+            name: {
+                "signal": comparison.n_signal,
+                "background": comparison.n_background,
+                "results": [row for model in comparison.measurements for row in _plain_rows(model, comparison)],
+                "differences": [d.to_json() for d in comparison.differences if baseline in (d.first, d.second)],
+            }
+            for name, comparison in assessment.restricted.items()
+        },
+        "variables": [power.to_json() for power in assessment.variables],
+    }
+
+
+def _plain_rows(model: str, comparison: Comparison) -> list[dict[str, Any]]:
+    return [dict(row) for row in results_rows(model, comparison.measurements[model])]
+
+
+def _rows(name: str, definition: StudyDefinition, scores: FoldScores, comparison: Comparison) -> list[dict[str, Any]]:
+    published = {
+        metric: {"value": value, "source": definition.reference or ""}
+        for metric, value in definition.published.get(name, {}).items()
+    }
+    rows = [dict(row) for row in results_rows(name, comparison.measurements[name], published)]  # type: ignore[arg-type]
+    for metric, value in cost_of(scores).items():
+        rows.append({"model": name, "metric": metric, **value, "reference": None})
+    return rows
+
+
+def cost_of(scores: FoldScores) -> dict[str, dict[str, Any]]:
+    """What a model costs: parameters, CPU-seconds of training over all folds, microseconds per event."""
+    cost, folds = scores.cost, len(scores.by_fold)
+    return {
+        "parameters": {"value": cost.parameters, "uncertainty": 0.0, "how": "exact"},
+        "training_cpu_seconds": {
+            "value": cost.training_cpu_seconds,
+            "uncertainty": cost.training_spread * folds**0.5,
+            "how": f"sum over {folds} folds; spread of folds × √{folds}",
+        },
+        "microseconds_per_event": {
+            "value": cost.microseconds_per_event,
+            "uncertainty": cost.microseconds_spread / folds**0.5,
+            "how": f"CPU time of predict_proba, mean over {folds} folds; spread of folds / √{folds}",
+        },
+    }
+
+
+class _Scored(Protocol):
+    scores: dict[str, FoldScores]
+
+
+def cost_rows(fits: _Scored) -> list[dict[str, Any]]:
+    """One row a model: parameters, CPU-seconds, microseconds per event."""
+    return [{"model": name, **{k: round(v["value"], 3) for k, v in cost_of(s).items()}} for name, s in fits.scores.items()]
+
+
+def results_table(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
+    """One model a row, one metric a column, each number with its uncertainty, best AUC last."""
+    table: dict[str, dict[str, str]] = {}
+    auc: dict[str, float] = {}
+    for row in metrics["results"]:
+        if row["metric"] not in METRICS:
+            continue
+        if row["value"] is None:
+            text = "undefined"
+        else:
+            text = str(Measurement(row["value"], np.nan if row["uncertainty"] is None else row["uncertainty"], row["how"]))
+        table.setdefault(row["model"], {"model": row["model"]})[METRICS[row["metric"]].title] = text
+        if row["metric"] == "auc":
+            auc[row["model"]] = row["value"] or 0.0
+    return sorted(table.values(), key=lambda line: auc.get(line["model"], 0.0))

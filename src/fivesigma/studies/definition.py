@@ -1,0 +1,259 @@
+"""``StudyDefinition``: what a study's YAML says, checked word by word before anything runs."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fivesigma.core.errors import ConfigError, UnknownNameError
+from fivesigma.core.registry import nearest_names, unknown_name
+
+WeightPolicy = Literal["keep", "absolute-rescaled", "pair-cancel", "drop-negative"]
+_PACKAGED = "fivesigma:"  # a file name that begins so lies in the package's own sample folder
+
+
+class _Words(BaseModel):
+    """Words of a study: frozen, and any word not declared here is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SampleWords(_Words):
+    """One sample: its files, and what is special about it."""
+
+    files: tuple[str, ...] = Field(description="files, globs or folders; 'fivesigma:NAME' is a sample that ships with the package")
+    tree: str | None = Field(default=None, description="TTree or RNTuple; the only one in the file if left out")
+    label: int | None = Field(default=None, description="1 signal, 0 background; if left out, `labels` decides event by event")
+    weight: str | None = Field(default=None, description="expression that multiplies the study's weight")
+
+
+class ReweightWords(_Words):
+    """Take the ratio of spectra out by weights, as arXiv:1511.05190 does with pt."""
+
+    variables: tuple[str, ...] = Field(description="columns whose spectra are made equal")
+    mode: Literal["match", "flatten"] = Field(default="match", description="match one class to the other, or flatten both")
+    to: Literal["signal", "background"] = Field(default="background", description="the class that keeps its spectrum")
+    bins: int = Field(default=20, ge=1, description="bins a variable, of equal population")
+
+
+class InputWords(_Words):
+    """What a model sees: a kind of features and its options."""
+
+    features: str = Field(description="a kind of features: tabular, jet-images")
+    options: dict[str, Any] = Field(default_factory=dict, description="arguments of the features")
+
+
+class ModelWords(_Words):
+    """One model: an estimator, what it sees, and how it takes signed weights."""
+
+    estimator: str = Field(description="a name that `fivesigma studies estimators` lists")
+    inputs: str | None = Field(default=None, description="a name under `inputs`")
+    scores: tuple[str, ...] = Field(default=(), description="models whose scores join the inputs; fitted on the validation fold")
+    weight_policy: WeightPolicy = Field(default="keep", description="what is done with negative weights before fitting")
+    options: dict[str, Any] = Field(default_factory=dict, description="arguments of the estimator")
+
+    @model_validator(mode="after")
+    def _sees_something(self) -> ModelWords:
+        if self.inputs is None and not self.scores:
+            raise ValueError("a model needs `inputs`, `scores`, or both")
+        return self
+
+
+class YieldWords(_Words):
+    """Expected yields before the cut on the classifier, for significance."""
+
+    signal: float = Field(default=100.0, gt=0, description="expected signal events")
+    background: float = Field(default=1000.0, gt=0, description="expected background events")
+    background_uncertainty: float = Field(default=0.1, ge=0, description="relative systematic uncertainty σ_B of the background")
+
+
+class EvaluateWords(_Words):
+    """What is measured on out-of-fold scores, and against what."""
+
+    metrics: tuple[str, ...] = ("auc", "rejection_at_0.5", "rejection_at_0.2", "significance_improvement_at_0.5")
+    baseline: str = Field(description="the model that all others are compared with, event by event")
+    replicas: int = Field(default=200, ge=20, description="bootstrap replicas")
+    bins: dict[str, tuple[float, ...]] = Field(default_factory=dict, description="edges of bins in which rejection is measured")
+    restricted: dict[str, str] = Field(default_factory=dict, description="name and selection of restricted phase spaces")
+    yields: YieldWords = YieldWords()
+
+
+class ExplainWords(_Words):
+    """Which networks are looked into, and against which variables."""
+
+    models: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
+    windows: dict[str, str] = Field(default_factory=dict, description="name and selection of windows for average images")
+    max_events: int = Field(default=20_000, ge=100, description="events used for looking inside")
+
+
+class StudyDefinition(_Words):
+    """A whole study. ``fivesigma studies schema`` prints this as a JSON schema for editors."""
+
+    study: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="name; also that of the run directory")
+    title: str
+    reference: str | None = Field(default=None, description="the publication that the study reproduces")
+    seed: int = Field(default=1, ge=0)
+    samples: dict[str, SampleWords]
+    labels: str | None = Field(default=None, description="expression that is 1 for signal and 0 for background")
+    weights: str | None = Field(default=None, description="expression of the signed event weight; 1 if left out")
+    selection: dict[str, str] = Field(default_factory=dict, description="name and expression of each cut, applied in order")
+    new_variables: dict[str, str] = Field(default_factory=dict, description="name and expression of each new column")
+    observers: tuple[str, ...] = Field(default=(), description="columns kept but never shown to a model")
+    identity: tuple[str, ...] = Field(description="columns that tell one event from another; their hash is the fold")
+    row: tuple[str, ...] = Field(default=(), description="columns that tell one row from another; `identity` if left out")
+    nan: Literal["error", "drop", "keep"] = Field(default="error", description="what a NaN or infinity in a kept column does")
+    folds: int = Field(default=5, ge=3, description="folds: one tests, one validates, the others train, in turn")
+    reweight: ReweightWords | None = None
+    inputs: dict[str, InputWords]
+    models: dict[str, ModelWords]
+    evaluate: EvaluateWords
+    explain: ExplainWords = ExplainWords()
+    published: dict[str, dict[str, float]] = Field(default_factory=dict, description="published value by model and metric")
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> StudyDefinition:
+        for name, model in self.models.items():
+            if model.inputs is not None and model.inputs not in self.inputs:
+                raise ValueError(f"models.{name}.inputs: {unknown_name('input', model.inputs, self.inputs)}")
+            for score in model.scores:
+                if score not in self.models or self.models[score].scores:
+                    plain = [m for m, words in self.models.items() if not words.scores]
+                    raise ValueError(f"models.{name}.scores: {unknown_name('model with scores of its own', score, plain)}")
+        for where, names in (("evaluate.baseline", [self.evaluate.baseline]), ("explain.models", self.explain.models)):
+            for name in names:
+                if name not in self.models:
+                    raise ValueError(f"{where}: {unknown_name('model', name, self.models)}")
+        if self.labels is None and any(sample.label is None for sample in self.samples.values()):
+            raise ValueError("every sample needs a `label`, or the study needs a `labels` expression")
+        return self
+
+
+def packaged_studies() -> dict[str, Path]:
+    """The studies that ship with the package, by name."""
+    folder = Path(str(resources.files("fivesigma.studies")))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def load_study(study: str | Path) -> StudyDefinition:
+    """A packaged study by its name, or any study by the path of its YAML file.
+
+    Raises
+    ------
+    ConfigError
+        for a YAML that cannot be parsed, unknown words (with the nearest known one) and values that cannot be meant.
+    """
+    known = packaged_studies()
+    path = known.get(str(study), Path(study))
+    if not path.is_file():
+        raise UnknownNameError(unknown_name("study", str(study), known) + "; or give the path of a YAML file")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not readable as YAML: {error}") from error
+    return parse_study(content, source=str(path))
+
+
+def parse_study(content: Any, source: str = "study") -> StudyDefinition:
+    """Check the content of a study's YAML (see :func:`load_study` for the errors)."""
+    if not isinstance(content, dict):
+        raise ConfigError(f"{source}: expected a mapping of words such as study, samples, models; got {type(content).__name__}")
+    try:
+        return StudyDefinition.model_validate(content)
+    except ValidationError as error:
+        complaints = "\n".join(f"  {_complaint(dict(problem))}" for problem in error.errors())
+        raise ConfigError(f"{source} is not a valid study:\n{complaints}") from error
+
+
+def _complaint(problem: Mapping[str, Any]) -> str:
+    path = [str(part) for part in problem["loc"]]
+    where = ".".join(path) or "study"
+    if problem["type"] == "extra_forbidden":
+        return unknown_name("word", where, _known_words(path))
+    return f"{where}: {problem['msg'].removeprefix('Value error, ')}"
+
+
+def _known_words(path: Sequence[str]) -> list[str]:
+    """Full paths of the words known beside the last of ``path``."""
+    fields = StudyDefinition.model_fields
+    for i, part in enumerate(path[:-1]):
+        annotation = fields[part].annotation if part in fields else None
+        model = _model_in(annotation)
+        if model is not None:
+            fields = model.model_fields
+        elif i == len(path) - 1:
+            return []
+    return [".".join([*path[:-1], name]) for name in fields]
+
+
+def _model_in(annotation: Any) -> type[_Words] | None:
+    if inspect.isclass(annotation) and issubclass(annotation, _Words):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        if (model := _model_in(argument)) is not None:
+            return model
+    return None
+
+
+def resolve_study(
+    study: str | Path | StudyDefinition,
+    inputs: Mapping[str, str] | None = None,
+    models: Sequence[str] | None = None,
+) -> StudyDefinition:
+    """A study by name, path or definition; with other files for some samples, and only some of its models.
+
+    Raises
+    ------
+    UnknownNameError
+        for samples, models, features, estimators or options that are not known, with the nearest known one.
+    """
+    from fivesigma.features import FEATURES
+    from fivesigma.learn import ESTIMATORS  # here, so that listing studies does not wait for torch
+
+    definition = study if isinstance(study, StudyDefinition) else load_study(study)
+    samples = dict(definition.samples)
+    for name, files in (inputs or {}).items():
+        if name not in samples:
+            raise UnknownNameError(unknown_name("sample", name, samples))
+        samples[name] = samples[name].model_copy(update={"files": (files,)})
+    chosen = _with_ingredients(definition, models) if models else definition.models
+    explained = tuple(name for name in definition.explain.models if name in chosen)
+    changes = {"samples": samples, "models": chosen, "explain": definition.explain.model_copy(update={"models": explained})}
+    definition = definition.model_copy(update=changes)
+    for name, words in definition.inputs.items():
+        accept_options("input", name, FEATURES[words.features], words.options)
+    for name, model in definition.models.items():
+        accept_options("model", name, ESTIMATORS[model.estimator], model.options)
+    return definition
+
+
+def _with_ingredients(definition: StudyDefinition, models: Sequence[str]) -> dict[str, ModelWords]:
+    """The models asked for, those whose scores they combine, and the baseline, in the study's order."""
+    wanted = {definition.evaluate.baseline}
+    for name in models:
+        if name not in definition.models:
+            raise UnknownNameError(unknown_name("model", name, definition.models))
+        wanted |= {name, *definition.models[name].scores}
+    return {name: words for name, words in definition.models.items() if name in wanted}
+
+
+def input_files(sample: SampleWords) -> tuple[str, ...]:
+    """The sample's files, with those that ship with the package as full paths."""
+    folder = Path(str(resources.files("fivesigma.studies"))) / "data"
+    return tuple(str(folder / file.removeprefix(_PACKAGED)) if file.startswith(_PACKAGED) else file for file in sample.files)
+
+
+def accept_options(kind: str, name: str, factory: Any, options: Mapping[str, Any]) -> None:
+    """Refuse options that ``factory`` does not take, naming the nearest that it does."""
+    known = [p for p in inspect.signature(factory).parameters if p != "self"]
+    for option in options:
+        if option not in known:
+            nearest = nearest_names(option, known, n=1)
+            hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
+            raise UnknownNameError(f"{kind} {name!r} has no option {option!r}{hint} Known: {', '.join(sorted(known))}")

@@ -1,0 +1,230 @@
+"""The whole flow on one page: convert → reweight → fit → evaluate → explain → report.
+
+Datasets and fits are kept in the run directory under the hash of all that made them, so a rerun does only what changed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fivesigma.core.integrity import write_json
+from fivesigma.core.run_directory import RunDirectory
+from fivesigma.dataset import Conversion, Dataset, Reweighting, Sample, convert, reweight, scan_inputs, train_validation_test
+from fivesigma.evaluate import Assessment, Expectation, Questions, ScoredModel, assess
+from fivesigma.explain import Insight, look_inside
+from fivesigma.features import FEATURES
+from fivesigma.learn import FoldScores, Recipe, cross_validate, load_fold_model
+from fivesigma.read import Expression
+from fivesigma.report import RunFacts, write_classification_report
+from fivesigma.results import cost_rows, metrics_of, results_table
+from fivesigma.studies import StudyDefinition, input_files, resolve_study
+
+__all__ = [
+    "Fits",
+    "StudyResult",
+    "convert_study",
+    "cost_rows",
+    "evaluate_study",
+    "explain_study",
+    "fit_study",
+    "open_run",
+    "resolve_study",
+    "run_study",
+]
+
+
+@dataclass(frozen=True)
+class Fits:
+    """The weights that models were fitted and are judged with, and their scores."""
+
+    weight: NDArray[np.float64]  # (event,), after reweighting
+    reweighting: Reweighting | None
+    scores: dict[str, FoldScores]
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """What a run hands back: where it lies, its metrics as in metrics.json, its report."""
+
+    run: RunDirectory
+    metrics: dict[str, Any]
+    report: Path | None
+
+    def rows(self) -> list[dict[str, str]]:
+        """The table of results: one model a row, one metric a column, each number with its uncertainty."""
+        return results_table(self.metrics)
+
+
+def run_study(
+    study: str | Path | StudyDefinition,
+    *,
+    inputs: Mapping[str, str] | None = None,
+    models: Sequence[str] | None = None,
+    output: str | Path | None = None,
+    workers: int = 2,
+    until: Literal["evaluate", "explain", "report"] = "report",
+    keep: Path | None = None,
+    command: str | None = None,
+) -> StudyResult:
+    """Run a study from its input files to its report.
+
+    Parameters
+    ----------
+    study : name of a study that ships with the package, path of a YAML file, or a definition.
+    inputs : other files for some samples: sample name → file, glob or folder.
+    models : only these models, with those they combine and the baseline.
+    output : the run directory; ``runs/<study>`` if left out.
+    workers : fits done at the same time, each in a process of its own.
+    until : the last stage to do.
+    keep : a second place for the results, such as ``docs/results/<study>.json``.
+    command : the command line to state in the results, if there was one.
+
+    Raises
+    ------
+    FivesigmaError
+        whatever a stage has to say; what was finished is kept, and the next run goes on from there.
+    """
+    with open_run(study, inputs, output, models) as (definition, run):
+        started, cpu = time.monotonic(), time.process_time()
+        dataset = convert_study(definition, run)
+        fits = fit_study(definition, run, dataset, workers=workers)
+        assessment = evaluate_study(definition, dataset, fits)
+        cpu_seconds = time.process_time() - cpu + sum(s.cost.training_cpu_seconds for s in fits.scores.values())
+        metrics = metrics_of(definition, dataset, fits.scores, assessment, cpu_seconds=cpu_seconds, command=command)
+        write_json(run.path / "metrics.json", metrics)
+        if keep is not None:
+            write_json(keep, metrics)
+        if until == "evaluate":
+            return StudyResult(run, metrics, None)
+        insight = explain_study(definition, run, dataset, fits)
+        write_json(run.path / "explain.json", insight.to_json())
+        if until == "explain":
+            return StudyResult(run, metrics, None)
+        facts = RunFacts(definition.study, definition.title, definition.reference, definition.model_dump(mode="json"), metrics)
+        report = write_classification_report(run.path, facts, dataset, fits.weight, fits.reweighting, fits.scores, assessment, insight)
+        manifest = {"study": definition.study, "inputs": metrics["sample"], "stages": run.stages(), "seconds": time.monotonic() - started}
+        write_json(run.path / "manifest.json", {**manifest, "provenance": {k: metrics[k] for k in ("command", "seed", "commit", "versions")}})
+    return StudyResult(run, metrics, report)
+
+
+@contextmanager
+def open_run(
+    study: str | Path | StudyDefinition,
+    inputs: Mapping[str, str] | None = None,
+    output: str | Path | None = None,
+    models: Sequence[str] | None = None,
+) -> Iterator[tuple[StudyDefinition, RunDirectory]]:
+    """The checked definition and the locked run directory, with the definition written into it as ``study.json``."""
+    definition = resolve_study(study, inputs, models)
+    run = RunDirectory.create(output or Path("runs") / definition.study)
+    with run.lock():
+        write_json(run.path / "study.json", definition.model_dump(mode="json"))
+        yield definition, run
+
+
+def convert_study(definition: StudyDefinition, run: RunDirectory) -> Dataset:
+    """Read, select, label, weight and split the events into ``<run>/dataset/<hash>``; kept if nothing changed."""
+    shown = [name for words in definition.inputs.values() for name in FEATURES[words.features](**words.options).inputs]
+    judged = [*definition.explain.variables, *definition.evaluate.bins, *definition.observers]
+    judged += definition.reweight.variables if definition.reweight else ()
+    for expression in [*definition.evaluate.restricted.values(), *definition.explain.windows.values()]:
+        judged += sorted(Expression(expression).columns)
+    conversion = Conversion(
+        samples=tuple(
+            Sample(name=name, files=input_files(words), tree=words.tree, label=words.label, weight=words.weight)
+            for name, words in definition.samples.items()
+        ),
+        selection=definition.selection,
+        new_variables=definition.new_variables,
+        columns=tuple(dict.fromkeys(shown)),
+        observers=tuple(name for name in dict.fromkeys(judged) if name not in shown),
+        label=definition.labels,
+        weight=definition.weights,
+        identity=definition.identity,
+        row=definition.row or definition.identity,
+        n_folds=definition.folds,
+        nan=definition.nan,
+    )
+    found = scan_inputs(conversion)
+    return convert(conversion, run.path / "dataset" / found.config_hash[:16], found)
+
+
+def fit_study(definition: StudyDefinition, run: RunDirectory, dataset: Dataset, *, workers: int = 2) -> Fits:
+    """Reweight, then fit every model on every fold; what is already fitted with the same inputs is kept."""
+    weight, reweighting = dataset.weight, None
+    if (words := definition.reweight) is not None:
+        variables = np.column_stack([np.asarray(dataset.column(name)) for name in words.variables])
+        to_class = int(words.to == "signal")
+        reweighting = reweight(
+            variables, dataset.y, weight, bins=words.bins, mode=words.mode, to_class=to_class, names=words.variables
+        )
+        weight = reweighting.weight
+    recipes = [
+        Recipe(
+            name=name,
+            estimator=model.estimator,
+            options=model.options,
+            features=definition.inputs[model.inputs].features if model.inputs else None,
+            feature_options=definition.inputs[model.inputs].options if model.inputs else {},
+            scores=model.scores,
+            weight_policy=model.weight_policy,
+            seed=definition.seed,
+        )
+        for name, model in definition.models.items()
+    ]
+    scores = cross_validate(dataset, weight, recipes, run.path / "models", n_folds=definition.folds, workers=workers)
+    return Fits(weight, reweighting, scores)
+
+
+def evaluate_study(definition: StudyDefinition, dataset: Dataset, fits: Fits) -> Assessment:
+    """Measure every model on its out-of-fold scores, with uncertainties, and against each other."""
+    words = definition.evaluate
+    train, validation, test = train_validation_test(dataset.fold, 0, definition.folds)
+    models = {
+        name: ScoredModel(
+            scores.out_of_fold(dataset.fold), scores.by_fold[0], validation if definition.models[name].scores else train, test
+        )
+        for name, scores in fits.scores.items()
+    }
+    yields = words.yields
+    questions = Questions(
+        metrics=words.metrics,
+        bins={name: (np.asarray(dataset.column(name)), edges) for name, edges in words.bins.items()},
+        restricted={name: _passing(dataset, expression) for name, expression in words.restricted.items()},
+        variables={name: np.asarray(dataset.column(name)) for name in definition.explain.variables},
+        expectation=Expectation(yields.signal, yields.background, yields.background_uncertainty),
+        replicas=words.replicas,
+        seed=definition.seed,
+    )
+    return assess(models, dataset.y, fits.weight, dataset.event, questions)
+
+
+def explain_study(definition: StudyDefinition, run: RunDirectory, dataset: Dataset, fits: Fits) -> Insight:
+    """Look inside the models of the first fold, with events that they have not seen."""
+    words = definition.explain
+    test = np.flatnonzero(dataset.fold == 0)[: words.max_events]
+    return look_inside(
+        {name: load_fold_model(run.path / "models" / name, 0)[1:] for name in words.models},
+        columns={name: dataset.column(name)[test] for name in dataset.columns},
+        y=dataset.y[test],
+        weight=fits.weight[test],
+        event=dataset.event[test],
+        variables=words.variables,
+        windows={name: _passing(dataset, expression)[test] for name, expression in words.windows.items()},
+        seed=definition.seed,
+    )
+
+
+def _passing(dataset: Dataset, expression: str) -> NDArray[np.bool_]:
+    """The events that pass an expression, shape (event,)."""
+    parsed = Expression(expression)
+    passed: NDArray[np.bool_] = np.asarray(parsed.evaluate({name: dataset.column(name) for name in parsed.columns}), bool)
+    return passed

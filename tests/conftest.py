@@ -1,0 +1,42 @@
+"""What every test may count on: third-party files, a browser, generators; in CI their absence is a failure."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+AVAILABLE = {
+    "shared_data": (SHARED_DATA.is_dir(), "third-party files (../shared/data)"),
+    "browser": (
+        shutil.which("chromium") is not None and shutil.which("chromedriver") is not None,
+        "chromium and chromedriver (apt-get install chromium chromium-driver)",
+    ),
+    "sim": (importlib.util.find_spec("pythia8mc") is not None, "generators (pip install 'fivesigma[sim]')"),
+}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Outside CI, deselect what cannot run here and say so in one line; in CI, leave it in to fail."""
+    if os.environ.get("CI") == "true":
+        return
+    for marker, (available, what) in AVAILABLE.items():
+        if available:
+            continue
+        left_out = [item for item in items if item.get_closest_marker(marker)]
+        if left_out:
+            print(f"\n{len(left_out)} tests deselected: they need {what}")
+            config.hook.pytest_deselected(items=left_out)
+            items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of third-party files; a failure where it is missing."""
+    assert SHARED_DATA.is_dir(), "third-party test files are missing: expected ../shared/data beside the repository"
+    return SHARED_DATA

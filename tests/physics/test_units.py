@@ -1,0 +1,15 @@
+"""The units fit together."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from fivesigma.physics import units
+
+
+def test_units() -> None:
+    assert 1000 * units.MEV == units.GEV == pytest.approx(units.TEV / 1000)
+    assert 180 * units.DEGREE == pytest.approx(math.pi * units.RADIAN)
+    assert pytest.approx(80369.2 * units.MEV) == units.W_MASS
