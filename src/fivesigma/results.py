@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from fivesigma.core.provenance import provenance
 from fivesigma.dataset import Dataset
-from fivesigma.evaluate import METRICS, Assessment, Comparison, Measurement, results_rows
+from fivesigma.evaluate import METRICS, Assessment, Comparison, Expectation, Measurement, results_rows
+from fivesigma.features import FEATURES, JetImages
 from fivesigma.learn import FoldScores
+from fivesigma.report import ModelFacts, StudyFacts
 from fivesigma.studies import StudyDefinition
 
 RESTRICTED = "restricted phase space"
@@ -90,13 +92,57 @@ def cost_of(scores: FoldScores) -> dict[str, dict[str, Any]]:
     }
 
 
-class _Scored(Protocol):
-    scores: dict[str, FoldScores]
+def facts_of(definition: StudyDefinition, scores: Mapping[str, FoldScores], metrics: Mapping[str, Any]) -> StudyFacts:
+    """What the report says of a study beside its results."""
+    yields = definition.evaluate.yields
+    made = {key: metrics[key] for key in ("command", "seed", "commit", "time", "machine", "versions", "sample", "cpu_seconds")}
+    return StudyFacts(
+        title=definition.title,
+        reference=definition.reference,
+        baseline=definition.evaluate.baseline,
+        n_folds=definition.folds,
+        models={name: _model_facts(definition, name, s) for name, s in scores.items()},
+        expectation=Expectation(yields.signal, yields.background, yields.background_uncertainty),
+        provenance={**made, "study": definition.model_dump(mode="json", exclude_defaults=True)},
+        titles=definition.titles,
+        **_image_facts(definition),
+    )
 
 
-def cost_rows(fits: _Scored) -> list[dict[str, Any]]:
+def _image_facts(definition: StudyDefinition) -> dict[str, Any]:
+    """Extent and intensity of the jet images that the first model on images sees."""
+    for words in definition.inputs.values():
+        features = FEATURES[words.features](**words.options)
+        if isinstance(features, JetImages):
+            unit = " [GeV]" if features.normalise == "none" else f", {features.normalise}-normalised"
+            return {"image_extent": features.extent, "image_intensity": features.intensity + unit}
+    return {}
+
+
+def _model_facts(definition: StudyDefinition, name: str, scores: FoldScores) -> ModelFacts:
+    words, cost = definition.models[name], cost_of(scores)
+    seen = [*(f"score of {other}" for other in words.scores), *([words.inputs] if words.inputs else [])]
+    return ModelFacts(
+        estimator=words.estimator,
+        inputs=", ".join(seen),
+        weight_policy=words.weight_policy,
+        parameters=scores.cost.parameters,
+        training_cpu_seconds=Measurement(**cost["training_cpu_seconds"]),
+        microseconds_per_event=Measurement(**cost["microseconds_per_event"]),
+        histories=scores.histories,
+        statements=[training["statement"] for training in scores.trainings if "statement" in training],
+    )
+
+
+def manifest_of(metrics: Mapping[str, Any], *, seconds: float) -> dict[str, Any]:
+    """The content of a run's ``manifest.json``: what went in, what made it, how long it took."""
+    kept = ("study", "command", "seed", "commit", "versions", "machine", "time", "sample", "cpu_seconds")
+    return {**{key: metrics[key] for key in kept}, "seconds": seconds}
+
+
+def cost_rows(scores: Mapping[str, FoldScores]) -> list[dict[str, Any]]:
     """One row a model: parameters, CPU-seconds, microseconds per event."""
-    return [{"model": name, **{k: round(v["value"], 3) for k, v in cost_of(s).items()}} for name, s in fits.scores.items()]
+    return [{"model": name, **{k: round(v["value"], 3) for k, v in cost_of(s).items()}} for name, s in scores.items()]
 
 
 def results_table(metrics: Mapping[str, Any]) -> list[dict[str, str]]:

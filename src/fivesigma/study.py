@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,19 +19,18 @@ from fivesigma.core.integrity import write_json
 from fivesigma.core.run_directory import RunDirectory
 from fivesigma.dataset import Conversion, Dataset, Reweighting, Sample, convert, reweight, scan_inputs, train_validation_test
 from fivesigma.evaluate import Assessment, Expectation, Questions, ScoredModel, assess
-from fivesigma.explain import Insight, look_inside
-from fivesigma.features import FEATURES
+from fivesigma.explain import Insight, average_images, look_inside
+from fivesigma.features import FEATURES, JetImages
 from fivesigma.learn import FoldScores, Recipe, cross_validate, load_fold_model
 from fivesigma.read import Expression
-from fivesigma.report import RunFacts, write_classification_report
-from fivesigma.results import cost_rows, metrics_of, results_table
+from fivesigma.report import write_classification_report
+from fivesigma.results import facts_of, manifest_of, metrics_of, results_table
 from fivesigma.studies import StudyDefinition, input_files, resolve_study
 
 __all__ = [
     "Fits",
     "StudyResult",
     "convert_study",
-    "cost_rows",
     "evaluate_study",
     "explain_study",
     "fit_study",
@@ -108,10 +107,11 @@ def run_study(
         write_json(run.path / "explain.json", insight.to_json())
         if until == "explain":
             return StudyResult(run, metrics, None)
-        facts = RunFacts(definition.study, definition.title, definition.reference, definition.model_dump(mode="json"), metrics)
-        report = write_classification_report(run.path, facts, dataset, fits.weight, fits.reweighting, fits.scores, assessment, insight)
-        manifest = {"study": definition.study, "inputs": metrics["sample"], "stages": run.stages(), "seconds": time.monotonic() - started}
-        write_json(run.path / "manifest.json", {**manifest, "provenance": {k: metrics[k] for k in ("command", "seed", "commit", "versions")}})
+        facts = facts_of(definition, fits.scores, metrics)
+        report = write_classification_report(
+            run.path / "report.html", facts, dataset, fits.weight, fits.reweighting, assessment, insight
+        )
+        write_json(run.path / "manifest.json", manifest_of(metrics, seconds=time.monotonic() - started))
     return StudyResult(run, metrics, report)
 
 
@@ -161,11 +161,8 @@ def fit_study(definition: StudyDefinition, run: RunDirectory, dataset: Dataset, 
     """Reweight, then fit every model on every fold; what is already fitted with the same inputs is kept."""
     weight, reweighting = dataset.weight, None
     if (words := definition.reweight) is not None:
-        variables = np.column_stack([np.asarray(dataset.column(name)) for name in words.variables])
-        to_class = int(words.to == "signal")
-        reweighting = reweight(
-            variables, dataset.y, weight, bins=words.bins, mode=words.mode, to_class=to_class, names=words.variables
-        )
+        variables = {name: np.asarray(dataset.column(name)) for name in words.variables}
+        reweighting = reweight(variables, dataset.y, weight, bins=words.bins, mode=words.mode, to_class=words.to)
         weight = reweighting.weight
     recipes = [
         Recipe(
@@ -208,19 +205,26 @@ def evaluate_study(definition: StudyDefinition, dataset: Dataset, fits: Fits) ->
 
 
 def explain_study(definition: StudyDefinition, run: RunDirectory, dataset: Dataset, fits: Fits) -> Insight:
-    """Look inside the models of the first fold, with events that they have not seen."""
+    """Look inside the models of the first fold, with events that they have not seen; average images are of all events."""
     words = definition.explain
+    models = {name: load_fold_model(run.path / "models" / name, 0)[1:] for name in words.models}
+    windows = {name: _passing(dataset, expression) for name, expression in words.windows.items()}
     test = np.flatnonzero(dataset.fold == 0)[: words.max_events]
-    return look_inside(
-        {name: load_fold_model(run.path / "models" / name, 0)[1:] for name in words.models},
-        columns={name: dataset.column(name)[test] for name in dataset.columns},
+    insight = look_inside(
+        models,
+        columns={name: column[test] for name, column in dataset.columns.items()},
         y=dataset.y[test],
         weight=fits.weight[test],
         event=dataset.event[test],
         variables=words.variables,
-        windows={name: _passing(dataset, expression)[test] for name, expression in words.windows.items()},
+        windows={name: mask[test] for name, mask in windows.items()},
         seed=definition.seed,
     )
+    for features, _ in models.values():
+        if isinstance(features, JetImages):
+            averages = average_images(features.transform(dataset.columns), dataset.y, fits.weight, windows=windows)
+            return replace(insight, average_images=averages)
+    return insight
 
 
 def _passing(dataset: Dataset, expression: str) -> NDArray[np.bool_]:

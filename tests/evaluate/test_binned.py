@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from toys import gaussians
+from tests.evaluate.toys import gaussians
 
 from fivesigma.core.errors import ConfigError, FeatureError, UnknownNameError
 from fivesigma.evaluate import compare, phase_space, rejection_at, rejection_in_bins

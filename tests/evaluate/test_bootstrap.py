@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.stats import binom, poisson
-from toys import gaussians, true_auc
+from tests.evaluate.toys import gaussians, true_auc
 
 from fivesigma.core.errors import ConfigError
 from fivesigma.evaluate import bootstrap_replicas, compare, measure, poisson_counts

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.stats import norm
-from toys import gaussians
+from tests.evaluate.toys import gaussians
 
 from fivesigma.core.errors import NoEventsError, UnknownNameError
 from fivesigma.evaluate import Comparison, compare, measure

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.stats import chi2_contingency, ks_2samp, kstest
-from toys import gaussians
+from tests.evaluate.toys import gaussians
 
 from fivesigma.evaluate import overtraining_check, weighted_chi2, weighted_ks
 

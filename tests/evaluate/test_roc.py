@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
-from toys import SHIFT, gaussians, true_auc, true_rejection
+from tests.evaluate.toys import SHIFT, gaussians, true_auc, true_rejection
 
 from fivesigma.core.errors import ConfigError, UnknownNameError
 from fivesigma.evaluate import METRICS, auc, measure, rejection_at, roc_curve

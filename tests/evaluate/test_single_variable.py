@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from toys import gaussians, true_auc
+from tests.evaluate.toys import gaussians, true_auc
 
 from fivesigma.evaluate import single_variable_power
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 from scipy.stats import norm
-from toys import SHIFT, gaussians
+from tests.evaluate.toys import SHIFT, gaussians
 
 from fivesigma.core.errors import ConfigError, NoEventsError
 from fivesigma.evaluate import Expectation, optimal_cut, working_points

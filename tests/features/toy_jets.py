@@ -49,7 +49,10 @@ def as_columns(jets: list[Jet], dtype: type[np.floating] = np.float64) -> dict[s
         [j.phi for j in jets],
         *([j.subjets[:, k] for j in jets] for k in range(3)),
     )
-    return {name: Jagged.from_lists([x.tolist() for x in values], dtype) for name, values in zip(COLUMNS, lists, strict=True)}
+    return {
+        name: Jagged.from_lists([x.tolist() for x in values], dtype)
+        for name, values in zip(COLUMNS, lists, strict=True)
+    }
 
 
 def moved(jet: Jet, *, eta: float = 0.0, phi: float = 0.0) -> Jet:

@@ -102,7 +102,9 @@ def test_principal_axis_is_the_leading_eigenvector(angle: float, seed: int) -> N
     along, across, weight = rng.normal(0.5, 1.0, 40), rng.normal(0, 0.1, 40), rng.exponential(1.0, 40)
     x, y = along * np.cos(angle) - across * np.sin(angle), along * np.sin(angle) + across * np.cos(angle)
     axis = np.array(weighted_axis(weight, x, y))
-    moments = np.array([[np.sum(weight * x * x), np.sum(weight * x * y)], [np.sum(weight * x * y), np.sum(weight * y * y)]])
+    moments = np.array(
+        [[np.sum(weight * x * x), np.sum(weight * x * y)], [np.sum(weight * x * y), np.sum(weight * y * y)]]
+    )
     eigenvector = np.linalg.eigh(moments)[1][:, -1]
     assert abs(axis @ eigenvector) == pytest.approx(1.0)
     assert np.sum(weight * (axis[0] * x + axis[1] * y)) >= 0

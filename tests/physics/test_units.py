@@ -11,5 +11,5 @@ from fivesigma.physics import units
 
 def test_units() -> None:
     assert 1000 * units.MEV == units.GEV == pytest.approx(units.TEV / 1000)
-    assert 180 * units.DEGREE == pytest.approx(math.pi * units.RADIAN)
+    assert pytest.approx(math.pi * units.RADIAN) == 180 * units.DEGREE
     assert pytest.approx(80369.2 * units.MEV) == units.W_MASS

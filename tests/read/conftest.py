@@ -17,7 +17,9 @@ Writer = Callable[..., Path]
 def write_tree(tmp_path: Path) -> Writer:
     """Writes ``n`` events to a TTree or RNTuple; returns the file's path."""
 
-    def write(name: str = "a.root", n: int = 10, *, seed: int = 1, tree: str = "jets", rntuple: bool = False, **more: object) -> Path:
+    def write(
+        name: str = "a.root", n: int = 10, *, seed: int = 1, tree: str = "jets", rntuple: bool = False, **more: object
+    ) -> Path:
         rng = np.random.default_rng(seed)
         counts = rng.integers(0, 4, n)
         columns: dict[str, object] = {

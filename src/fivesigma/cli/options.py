@@ -18,6 +18,7 @@ Study = Annotated[str, typer.Argument(help="a study that ships with the package,
 Inputs = Annotated[
     list[str] | None, typer.Option("--input", metavar="SAMPLE=FILES", help="other files for a sample; may be repeated")
 ]
+Models = Annotated[list[str] | None, typer.Option("--models", help="only this model; may be repeated")]
 Output = Annotated[Path | None, typer.Option("--output", help="the run directory [default: runs/<study>]")]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="processes that work at the same time")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="no progress")]

@@ -10,6 +10,7 @@ import typer
 from fivesigma.cli.options import (
     Inputs,
     Json,
+    Models,
     Output,
     Quiet,
     Study,
@@ -25,6 +26,7 @@ from fivesigma.cli.options import (
 def run(
     study: Study,
     inputs: Inputs = None,
+    models: Models = None,
     output: Output = None,
     workers: Workers = 2,
     keep: Annotated[Path | None, typer.Option("--keep", help="also write the results to this JSON file")] = None,
@@ -36,13 +38,13 @@ def run(
 
     with shown_progress(quiet):
         result = run_study(
-            study, inputs=parse_inputs(inputs), output=output, workers=workers, keep=keep, command=command_line()
+            study, inputs=parse_inputs(inputs), models=models, output=output, workers=workers, keep=keep, command=command_line()
         )
     if json:
         print_json(result.metrics)
     else:
         print_table(result.rows())
-        print(f"report: {result.report.resolve()}")
+        print(f"report: {(result.run.path / 'report.html').resolve()}")
 
 
 def convert(
@@ -63,25 +65,28 @@ def convert(
 def fit(
     study: Study,
     inputs: Inputs = None,
+    models: Models = None,
     output: Output = None,
     workers: Workers = 2,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Fit every model of a study on every fold; print what each cost."""
-    from fivesigma.study import convert_study, cost_rows, fit_study, open_run
+    from fivesigma.results import cost_rows
+    from fivesigma.study import convert_study, fit_study, open_run
 
-    with shown_progress(quiet), open_run(study, parse_inputs(inputs), output) as (definition, directory):
+    with shown_progress(quiet), open_run(study, parse_inputs(inputs), output, models) as (definition, directory):
         fits = fit_study(definition, directory, convert_study(definition, directory), workers=workers)
     if json:
-        print_json(cost_rows(fits))
+        print_json(cost_rows(fits.scores))
     else:
-        print_table(cost_rows(fits))
+        print_table(cost_rows(fits.scores))
 
 
 def evaluate(
     study: Study,
     inputs: Inputs = None,
+    models: Models = None,
     output: Output = None,
     workers: Workers = 2,
     quiet: Quiet = False,
@@ -92,7 +97,7 @@ def evaluate(
 
     with shown_progress(quiet):
         result = run_study(
-            study, inputs=parse_inputs(inputs), output=output, workers=workers, until="evaluate", command=command_line()
+            study, inputs=parse_inputs(inputs), models=models, output=output, workers=workers, until="evaluate", command=command_line()
         )
     if json:
         print_json(result.metrics)
@@ -103,6 +108,7 @@ def evaluate(
 def explain(
     study: Study,
     inputs: Inputs = None,
+    models: Models = None,
     output: Output = None,
     workers: Workers = 2,
     quiet: Quiet = False,
@@ -111,13 +117,14 @@ def explain(
     from fivesigma.study import run_study
 
     with shown_progress(quiet):
-        result = run_study(study, inputs=parse_inputs(inputs), output=output, workers=workers, until="explain")
+        result = run_study(study, inputs=parse_inputs(inputs), models=models, output=output, workers=workers, until="explain")
     print(f"explained: {(result.run.path / 'explain.json').resolve()}")
 
 
 def report(
     study: Study,
     inputs: Inputs = None,
+    models: Models = None,
     output: Output = None,
     workers: Workers = 2,
     quiet: Quiet = False,
@@ -127,9 +134,9 @@ def report(
 
     with shown_progress(quiet):
         result = run_study(
-            study, inputs=parse_inputs(inputs), output=output, workers=workers, command=command_line()
+            study, inputs=parse_inputs(inputs), models=models, output=output, workers=workers, command=command_line()
         )
-    print(f"report: {result.report.resolve()}")
+    print(f"report: {(result.run.path / 'report.html').resolve()}")
 
 
 VERBS = (convert, fit, evaluate, explain, report, run)

@@ -80,7 +80,7 @@ def column_of(columns: Columns, name: str) -> Column:
 def flat_column(columns: Columns, name: str) -> NDArray[np.float64]:
     """A column with one finite number an event, float64 of shape (event,)."""
     column = column_of(columns, name)
-    if isinstance(column, Jagged) or column.ndim != 1:
+    if isinstance(column, Jagged) or np.ndim(column) != 1:
         raise FeatureError(f"column {name!r}: expected one value per event, got a jagged or many-dimensional column")
     values = np.asarray(column, dtype=np.float64)
     finite = np.isfinite(values)

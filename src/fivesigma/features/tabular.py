@@ -43,7 +43,7 @@ class Tabular:
         names of the columns, in the order in which the model sees them.
     scaling
         "standard": subtract the weighted mean, divide by the weighted standard deviation (most values in −3…3);
-        "log": log(1 + x/unit) with the weighted mean of x as unit, then standard (x must not be negative);
+        "log": log(1 + x/unit) with the weighted median of x as unit, then standard (x must not be negative);
         "quantile": the weighted distribution becomes a normal one, within ±3.09;
         "none": as it is.
 
@@ -92,7 +92,7 @@ class Tabular:
         unit = 1.0
         if self.scaling == "log":
             _refuse_negative(name, x)
-            unit = float(share @ x) or 1.0
+            unit = float(np.median(_weighted_quantiles(x, share))) or 1.0  # more than half may be zeros
             x = np.log1p(x / unit)
         mean = float(share @ x)
         width = float(np.sqrt(share @ (x - mean) ** 2))

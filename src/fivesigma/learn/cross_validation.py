@@ -69,7 +69,8 @@ class FoldScores:
 
     def out_of_fold(self, fold: NDArray[np.int8]) -> NDArray[np.float32]:
         """The score of each event by the model whose test fold it is in, shape (event,)."""
-        return np.take_along_axis(self.by_fold, fold[None, :].astype(np.intp), axis=0)[0]
+        own: NDArray[np.float32] = np.take_along_axis(self.by_fold, fold[None, :].astype(np.intp), axis=0)[0]
+        return own
 
 
 @dataclass(frozen=True)

@@ -51,9 +51,9 @@ class NetworkClassifier(BinaryClassifier):
         the same seed, threads and machine give the same network, bit for bit. ``threads`` of the CPU in ``fit`` and
         ``predict_proba``; None: leave torch's own setting. One is best where the machine is shared.
     device
-        "auto": a CUDA device if there is one, else the CPU; or torch's name of one. CUDA and MPS are written but not tested.
+        "auto": a CUDA device if there is one, else the CPU; or torch's name of one. CUDA and MPS: written, not tested.
     precision
-        "auto": train in bfloat16 where the processor has units for it; "float32"; "bfloat16". Prediction is always float32.
+        "auto": train in bfloat16 where the processor has units for it; "float32"; "bfloat16". Prediction is in float32.
     precision_tolerance
         trained in bfloat16, the network is evaluated in both precisions; if any probability differs by more than
         this, it is trained again in float32, and ``training_["statement"]`` says so.
@@ -69,7 +69,7 @@ class NetworkClassifier(BinaryClassifier):
     history_: list[dict[str, float]]
     """For each epoch ``{"epoch", "train_loss", "validation_loss", "learning_rate", "seconds"}``."""
     training_: dict[str, Any]
-    """``precision`` used, ``disagreement`` of scores between bfloat16 and float32, ``device``, ``best_epoch``, ``statement``."""
+    """``precision`` used, ``disagreement`` between the precisions, ``device``, ``best_epoch``, ``statement``."""
 
     def __init__(
         self,
@@ -255,9 +255,10 @@ class NetworkClassifier(BinaryClassifier):
         """Keep the bfloat16 training only if scores agree with float32."""
         found = score_disagreement(self.network_, (held_out or events).X, device)
         agree = found <= self.precision_tolerance
-        statement = f"trained in bfloat16; scores differ from float32 by at most {found:.2g}, tolerance {self.precision_tolerance:g}"
+        how = "trained in bfloat16" if agree else "trained again in float32, for in bfloat16"
+        limit = f"tolerance {self.precision_tolerance:g}"
+        statement = f"{how} scores differ from float32 by at most {found:.2g}, {limit}"
         if not agree:
-            statement = statement.replace("trained in bfloat16", "trained again in float32: in bfloat16", 1)
             say(f"{self._saved_as()}: {statement}")
             self._fit_once(events, held_out, device, bfloat16=False)
         self.training_ |= {"disagreement": found, "statement": statement}

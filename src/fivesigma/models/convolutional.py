@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fivesigma.core.errors import ConfigError
 from fivesigma.models.networks import NETWORKS, InputScale, Shape, image_shape
+from fivesigma.models.strip_convolution import StripConvolution
 
 
 class Channel(nn.Module):
@@ -41,7 +42,12 @@ def convolutional_network(
     layers["channel"] = Channel()  # (batch, 1, row, column)
     channels = 1
     for i, (n, size, stride, pool) in enumerate(zip(filters, sizes, strides, pools, strict=True), 1):
-        layers[f"conv{i}"] = nn.Conv2d(channels, n, size, stride, size // 2, bias=not batch_norm)
+        bias = not batch_norm
+        layers[f"conv{i}"] = (
+            StripConvolution(n, size, stride, bias=bias)  # the same numbers, faster
+            if channels == 1
+            else nn.Conv2d(channels, n, size, stride, size // 2, bias=bias)
+        )
         rows, columns = ((side + 2 * (size // 2) - size) // stride + 1 for side in (rows, columns))
         if pool > 1:  # before the rectifier, with which it commutes: less is left to rectify
             layers[f"pool{i}"] = nn.MaxPool2d(pool)

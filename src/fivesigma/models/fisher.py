@@ -18,8 +18,8 @@ from fivesigma.models.training_inputs import prediction_inputs, training_inputs
 class Fisher(BinaryClassifier):
     """The direction that separates the class means best in units of the covariance inside the classes.
 
-    direction = C⁻¹ (mean_signal − mean_background), with C the weighted covariance inside the classes. C is shrunk towards
-    its diagonal part, C → (1 − s) C + s · mean(diag C) · 1, which jet images need: pixels at the rim are nearly
+    direction = C⁻¹ (mean_signal − mean_background), with C the weighted covariance inside the classes. C is shrunk
+    towards     its diagonal part, C → (1 − s) C + s · mean(diag C) · 1, which jet images need: pixels at the rim are nearly
     always empty. Both classes count the same (prior 1/2), so the score does not depend on their normalisation.
 
     Parameters

@@ -40,12 +40,14 @@ class LocallyConnected2d(nn.Module):
             out: Tensor = _LocalProducts.apply(x.float(), self.weight, self.stride)  # (row, column, batch, filter)
             if self.bias is not None:
                 out = out + self.bias[:, :, None]
-        return out.permute(2, 3, 0, 1)  # (batch, filter, row, column)
+        image: Tensor = out.permute(2, 3, 0, 1).contiguous()  # (batch, filter, row, column)
+        return image
 
     def filters_at(self, row: int, column: int) -> Tensor:
         """The filters of one place as images, shape (filter, channel, size, size)."""
         patch = self.weight.detach()[row, :, column]  # (size, size · channel, filter)
-        return patch.unflatten(1, (self.size, self.channels)).permute(3, 2, 0, 1).contiguous()
+        filters: Tensor = patch.unflatten(1, (self.size, self.channels)).permute(3, 2, 0, 1)
+        return filters.contiguous()
 
 
 class _LocalProducts(torch.autograd.Function):

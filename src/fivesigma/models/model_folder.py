@@ -1,4 +1,4 @@
-"""A fitted model on disk: ``model.json`` for what it is, ``arrays.safetensors`` for its numbers. Nothing is executed on loading."""
+"""A fitted model on disk: ``model.json`` says what it is, ``arrays.safetensors`` holds its numbers."""
 
 from __future__ import annotations
 

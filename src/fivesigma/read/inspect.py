@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from fivesigma.core.errors import FileFormatError
 from fivesigma.core.jagged import Jagged
-from fivesigma.read.events import Partition, find_files
+from fivesigma.read.events import find_files
 from fivesigma.read.root import read_range, scan, trees_in
 from fivesigma.read.schema import Branch, InputFile, branch_to_json
 
@@ -91,10 +92,22 @@ def inspect(
 
 
 def _first_values(file: InputFile, n_branches: int) -> dict[str, list[Any]]:
-    partition = Partition(file, 0, min(FIRST_EVENTS, file.entries))
+    """Values of the first events; in the place of those that cannot be read, why."""
+    n = min(FIRST_EVENTS, file.entries)
     names = [branch.name for branch in file.branches.values() if branch.dtype is not None][:n_branches]
-    columns = read_range(file, partition.start, partition.stop, names) if len(partition) else {}
-    return {name: [_plain(column, i) for i in range(len(partition))] for name, column in columns.items()}
+    try:
+        columns = read_range(file, 0, n, names) if n else {}
+    except FileFormatError:
+        return {name: _one_by_one(file, n, name) for name in names}
+    return {name: [_plain(column, i) for i in range(n)] for name, column in columns.items()}
+
+
+def _one_by_one(file: InputFile, n: int, name: str) -> list[Any]:
+    try:
+        column = read_range(file, 0, n, [name])[name]
+    except FileFormatError as error:
+        return [error.cause]
+    return [_plain(column, i) for i in range(n)]
 
 
 def _plain(column: Any, event: int) -> Any:

@@ -11,6 +11,7 @@ from fivesigma.report.blocks import (
     WorkingPoints,
     section,
 )
+from fivesigma.report.classification import ModelFacts, StudyFacts, write_classification_report
 from fivesigma.report.numbers import number, with_uncertainty
 from fivesigma.report.page import write_report
 from fivesigma.report.plot import Plot, PlotFiles, file_stem, save_plot
@@ -20,10 +21,12 @@ __all__ = [
     "SECTIONS",
     "Facts",
     "Gallery",
+    "ModelFacts",
     "Number",
     "Plot",
     "PlotFiles",
     "Section",
+    "StudyFacts",
     "Table",
     "Text",
     "WorkingPoints",
@@ -33,5 +36,6 @@ __all__ = [
     "save_plot",
     "section",
     "with_uncertainty",
+    "write_classification_report",
     "write_report",
 ]

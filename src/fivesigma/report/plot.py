@@ -19,6 +19,8 @@ from fivesigma.core.integrity import atomic_path, write_json
 from fivesigma.report.style import figure_style
 
 FORMATS = ("svg", "pdf", "png")
+LAYOUT_PASSES = 2
+"""Titles over images of fixed aspect are in place only in the second pass of matplotlib's constrained layout."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_+.-]{0,99}")
 # Dates and program versions would make equal figures differ.
 _METADATA: dict[str, dict[str, Any]] = {
@@ -128,7 +130,8 @@ def picture(plot: Plot) -> dict[str, bytes]:
     with figure_style():
         figure = Figure(figsize=plot.size, layout="constrained")
         plot.draw(figure, plot.data)
-        figure.draw_without_rendering()
+        for _ in range(LAYOUT_PASSES):
+            figure.draw_without_rendering()
         figure.set_layout_engine("none")  # the layout is found: finding it again for each format costs half the time
         for form in FORMATS:
             buffer = io.BytesIO()

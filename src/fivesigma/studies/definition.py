@@ -115,6 +115,7 @@ class StudyDefinition(_Words):
     models: dict[str, ModelWords]
     evaluate: EvaluateWords
     explain: ExplainWords = ExplainWords()
+    titles: dict[str, str] = Field(default_factory=dict, description="name of a column on axes, with its unit in brackets")
     published: dict[str, dict[str, float]] = Field(default_factory=dict, description="published value by model and metric")
 
     @model_validator(mode="after")

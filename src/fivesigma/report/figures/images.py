@@ -138,13 +138,29 @@ def _grid(name: str, title: str, caption: str, images: NDArray[Any], columns: in
 
 
 def _draw_grid(figure: Figure, data: Mapping[str, Any]) -> None:
-    images, columns = [array(i) for i in data["images"]], data["columns"]
-    panels = figure.subplots(math.ceil(len(images) / columns), columns, squeeze=False).flat
-    figure.get_layout_engine().set(hspace=0.0, wspace=0.0, h_pad=0.03, w_pad=0.03)  # type: ignore[union-attr, call-arg]
-    for index, axes in enumerate(panels):
-        axes.set_axis_off()
-        if index < len(images):
-            axes.imshow(images[index], origin="lower", interpolation="none", cmap=DIVERGING, **_centred(images[index]))
+    images = [image / _centred(image)["vmax"] for image in map(array, data["images"])]
+    axes = figure.add_subplot()
+    rows = [images[i : i + data["columns"]] for i in range(0, len(images), data["columns"])]
+    _draw_mosaic(axes, rows, cmap=DIVERGING, vmin=-1, vmax=1)
+
+
+def _draw_mosaic(axes: Axes, rows: Sequence[Sequence[NDArray[Any]]], **options: Any) -> None:
+    """Equal images in rows, the first row on top, as one picture: hundreds of axes would take seconds to lay out."""
+    height, width = rows[0][0].shape
+    gap = max(1, width // 12)
+    columns = max(map(len, rows))
+    mosaic = np.full((len(rows) * (height + gap) - gap, columns * (width + gap) - gap), np.nan)
+    for r, row in enumerate(rows):
+        bottom = (len(rows) - 1 - r) * (height + gap)
+        for c, image in enumerate(row):
+            mosaic[bottom : bottom + height, c * (width + gap) : c * (width + gap) + width] = image
+    axes.imshow(mosaic, origin="lower", interpolation="none", **options)
+    axes.set_facecolor("#c8c8c8")
+    axes.tick_params(which="both", length=0)
+    axes.set_xticks([])
+    axes.set_yticks([(len(rows) - 1 - r) * (height + gap) + height / 2 for r in range(len(rows))], [""] * len(rows))
+    axes.minorticks_off()
+    axes.spines[:].set_visible(False)
 
 
 def most_activating_images(
@@ -166,25 +182,17 @@ def most_activating_images(
 
 
 def _draw_activating(figure: Figure, data: Mapping[str, Any]) -> None:
+    axes = figure.add_subplot()
     nodes = data["nodes"]
-    most = max(len(images) for images in nodes.values())
-    grid = figure.subplots(len(nodes), most, squeeze=False)
-    figure.get_layout_engine().set(hspace=0.0, wspace=0.0, h_pad=0.03, w_pad=0.03)  # type: ignore[union-attr, call-arg]
-    for row, (label, images) in zip(grid, nodes.items(), strict=True):
-        for axes in row:
-            axes.set_xticks([])
-            axes.set_yticks([])
-            axes.minorticks_off()
-            axes.set_visible(False)
-        for axes, image in zip(row, images, strict=False):
-            axes.set_visible(True)
-            picture = array(image)
-            top = float(np.nanmax(picture)) or 1.0
-            norm = LogNorm(top * 1e-4, top, clip=True)
-            axes.imshow(np.maximum(picture, norm.vmin), origin="lower", interpolation="none", cmap=SEQUENTIAL, norm=norm)
-        row[0].set_ylabel(
-            plain(label, longest=30), rotation=0, ha="right", va="center", y=0.5, fontsize=9.5, labelpad=6
-        )
+    _draw_mosaic(axes, [[_log_scaled(array(i)) for i in images] for images in nodes.values()], cmap=SEQUENTIAL)
+    axes.set_yticklabels([plain(label, longest=30) for label in nodes])
+
+
+def _log_scaled(image: NDArray[Any], decades: float = 4.0) -> NDArray[Any]:
+    """0…1 over the decades below the brightest pixel."""
+    top = float(np.nanmax(image))
+    relative = np.maximum(image / (top if top > 0 else 1.0), 10**-decades)
+    return np.asarray(1 + np.log10(relative) / decades)
 
 
 def pixel_correlations(images: Mapping[str, ArrayLike], extent: float, *, name: str = "pixel-correlations") -> Plot:

@@ -37,7 +37,7 @@ def input_variable(
     bins: int = 40,
     limits: tuple[float, float] | None = None,
 ) -> Plot:
-    """Signal and background in one variable, each normalised to unit area, with statistical uncertainties √Σw².
+    """Signal and background in one variable, each normalised to one, with statistical uncertainties √Σw².
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def input_variable(
     finite = np.isfinite(x)
     edges = _edges(x[finite], bins, limits)
     classes = {
-        name: _density(x[finite & chosen], w[finite & chosen], edges)
+        name: _fractions(x[finite & chosen], w[finite & chosen], edges)
         for name, chosen in (("signal", signal), ("background", ~signal))
     }
     outside = int(np.sum(finite & ((x < edges[0]) | (x > edges[-1]))))
@@ -65,7 +65,7 @@ def input_variable(
         name=f"input-{file_stem(variable)}",
         title=f"Input variable {variable}",
         caption=". ".join(
-            ["Normalised to unit area; bars and bands are statistical (√Σw²)", *(n for n in notes if n)]
+            ["Each class normalised to one; bars are statistical (√Σw²)", *(n for n in notes if n)]
         )
         + ".",
         data={"variable": variable, "label": label or variable, "unit": unit, "edges": edges, **classes},
@@ -83,11 +83,11 @@ def _edges(x: NDArray[Any], bins: int, limits: tuple[float, float] | None) -> ND
     return np.linspace(low, high if high > low else low + 1.0, bins + 1)
 
 
-def _density(x: NDArray[Any], w: NDArray[Any], edges: NDArray[Any]) -> dict[str, NDArray[Any]]:
+def _fractions(x: NDArray[Any], w: NDArray[Any], edges: NDArray[Any]) -> dict[str, NDArray[Any]]:
     sums, _ = np.histogram(x, edges, weights=w)
     squares, _ = np.histogram(x, edges, weights=w**2)
-    norm = (w.sum() or 1.0) * np.diff(edges)
-    return {"density": sums / norm, "uncertainty": np.sqrt(squares) / abs(norm)}
+    total = float(w.sum()) or 1.0
+    return {"fraction": sums / total, "uncertainty": np.sqrt(squares) / abs(total)}
 
 
 def _draw_input_variable(figure: Figure, data: Mapping[str, Any]) -> None:
@@ -96,7 +96,7 @@ def _draw_input_variable(figure: Figure, data: Mapping[str, Any]) -> None:
     looks = (("background", BACKGROUND_LABEL, BACKGROUND_COLOUR), ("signal", SIGNAL_LABEL, SIGNAL_COLOUR))
     handles = [
         draw_steps(
-            axes, edges, data[name]["density"], data[name]["uncertainty"], colour=colour, label=label,
+            axes, edges, data[name]["fraction"], data[name]["uncertainty"], colour=colour, label=label,
             hatched=name == "background",
         )
         for name, label, colour in looks
@@ -104,10 +104,14 @@ def _draw_input_variable(figure: Figure, data: Mapping[str, Any]) -> None:
     axes.set_xlim(edges[0], edges[-1])
     headroom(axes, 1.28)
     axes.set_xlabel(axis_label(data["label"], data["unit"]))
-    width = edges[1] - edges[0]
-    axes.set_ylabel(plain(f"fraction of events / {width:.3g}" + (f" {data['unit']}" if data["unit"] else "")))
+    axes.set_ylabel(_per_bin(edges[1] - edges[0], data["unit"]))
     legend(axes, handles[::-1], loc="upper right", ncols=2)
     watermark(axes)
+
+
+def _per_bin(width: float, unit: str | None) -> str:
+    size = f"{width:.3g} {unit}" if unit else f"{width:.3g}"
+    return plain("fraction of events" if size == "1" else f"fraction of events / {size}")
 
 
 def linear_correlations(columns: Mapping[str, ArrayLike], y: ArrayLike, weight: ArrayLike | None = None) -> Plot:
@@ -227,9 +231,16 @@ def _draw_closure(figure: Figure, data: Mapping[str, Any]) -> None:
         draw_steps(lower, edges, density * scale, error * scale, colour=colour, label=None, filled=False)
     axes.set_xlim(edges[0], edges[-1])
     headroom(axes, 1.4)
-    axes.set_ylabel("fraction of events / bin width")
+    axes.set_ylabel(plain(f"fraction of events per {data['unit'] or 'unit'}"))
     legend(axes, handles, loc="upper right")
-    lower.set_ylim(0.4, 1.6)
+    lower.set_ylim(*_around_one(array(data["before"]["density"]), array(data["after"]["density"]), target))
     lower.set_ylabel("ratio", loc="center")
     lower.set_xlabel(axis_label(data["label"], data["unit"]))
     watermark(axes)
+
+
+def _around_one(before: NDArray[Any], after: NDArray[Any], target: NDArray[Any]) -> tuple[float, float]:
+    filled = target > 0
+    away = np.abs(np.concatenate([before[filled], after[filled]]) / np.tile(target[filled], 2) - 1)
+    reach = float(np.clip(1.15 * away.max(initial=0.1), 0.15, 1.0))
+    return 1 - reach, 1 + reach

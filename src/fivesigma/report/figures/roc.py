@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fivesigma.report.blocks import Measured
 from fivesigma.report.curve import Curve, curve_data, inverse
 from fivesigma.report.figures.drawing import array, legend, two_panels
+from fivesigma.report.numbers import with_uncertainty
 from fivesigma.report.plot import Plot, file_stem
 from fivesigma.report.style import axis_label, line_style, plain, watermark
 
@@ -246,10 +247,10 @@ def _draw_summary(figure: Figure, data: Mapping[str, Any]) -> None:
     axes.errorbar(values, rows, xerr=errors, fmt="o", color="#1f5fa8", elinewidth=1.6)
     top = np.nanmax(np.append(values + np.nan_to_num(errors), 1.0))
     for row, value, error in zip(rows, values, errors, strict=True):
-        text = "undefined" if np.isnan(value) else f"{value:.1f}" + ("" if np.isnan(error) else f" ± {error:.1f}")
+        text = "undefined" if np.isnan(value) else with_uncertainty(value, error)
         end = 0.0 if np.isnan(value) else value + np.nan_to_num(error)
         axes.text(end + 0.02 * top, row, text, va="center", fontsize=10)
-    axes.set_xlim(0, top * 1.25)
+    axes.set_xlim(0, top * 1.3)
     axes.set_yticks(rows, [plain(n, longest=28) for n in names])
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.tick_params(axis="y", which="both", length=0)

@@ -71,7 +71,7 @@ def _draw_overtraining(figure: Figure, data: Mapping[str, Any]) -> None:
     lower.lines[0].set_ydata([0, 0])
     axes.set_xlim(edges[0], edges[-1])
     headroom(axes, 1.55)
-    axes.set_ylabel("fraction of events / bin width")
+    axes.set_ylabel("probability density")
     legend(axes, handles, loc="upper left")
     lower.axhspan(-2, 2, color="#888888", alpha=0.12, linewidth=0)
     lower.set_ylim(-4.5, 4.5)
@@ -138,8 +138,9 @@ def _draw_cuts(figure: Figure, data: Mapping[str, Any]) -> None:
             panel.axvline(cut, color="#333333", linewidth=1.0, linestyle=":")
         handles.append(Line2D([], [], color="#333333", linewidth=1.0, linestyle=":", label=f"optimal cut at {cut:.3g}"))
     axes.set_ylabel("efficiency")
-    legend(axes, handles, loc="upper right", ncols=1)
-    headroom(lower, 1.15)
+    legend(axes, handles, loc="upper right", frameon=True, facecolor="white", edgecolor="none", framealpha=0.9)
+    known = arrays["significance"][np.isfinite(arrays["significance"])]
+    lower.set_ylim(0.0, 1.45 * (known.max() if len(known) and known.max() > 0 else 1.0))  # the band may go far beyond
     lower.set_ylabel("S / √(B + σ²B²)")
     lower.set_xlabel(axis_label(f"cut on the output of {data['model']}"))
     watermark(axes)

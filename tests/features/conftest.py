@@ -1,4 +1,4 @@
-"""Makes ``toys`` importable."""
+"""Makes ``toy_jets`` importable."""
 
 import sys
 from pathlib import Path
