@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+from importlib import resources
 from pathlib import Path
 
 import pytest
+
+from fivesigma.read import open_events
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -40,3 +43,27 @@ def shared_data() -> Path:
     """The folder of third-party files; a failure where it is missing."""
     assert SHARED_DATA.is_dir(), "third-party test files are missing: expected ../shared/data beside the repository"
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def w_tagging_file() -> Path:
+    """The embedded sample of 10,000 W jets and 10,000 QCD jets."""
+    return Path(str(resources.files("fivesigma.studies"))) / "data" / "w-tagging.root"
+
+
+@pytest.fixture(scope="session")
+def few_jets(w_tagging_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with every 16th jet of the embedded sample, signal and background."""
+    import numpy as np
+    import uproot
+
+    from fivesigma.simulate.root_file import write_root
+
+    events = open_events([w_tagging_file], tree="jets")
+    branches = list(events.files[0].branches)
+    columns = events.read(next(events.partitions()), [name for name in branches if not name.startswith("n")])
+    chosen = np.arange(0, events.entries, 16)
+    path = tmp_path_factory.mktemp("jets") / "few-jets.root"
+    write_root(path, "jets", [{name: column[chosen] for name, column in columns.items()}])
+    assert uproot.open(path)["jets"].num_entries == len(chosen)
+    return path

@@ -16,6 +16,7 @@ import mplhep
 import numpy as np
 import uproot
 from matplotlib.colors import LogNorm
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
@@ -115,15 +116,18 @@ def spline(jet: tuple[Array, ...]) -> Image:
 
 
 def turned(jet: tuple[Array, ...]) -> Pixels:
+    """Towers with the second subjet straight below the first."""
     pixels, angle = in_frame(jet)
     return rotate(pixels, angle)
 
 
 def full(jet: tuple[Array, ...]) -> Image:
+    """The default of ``JetImages``."""
     return flip(regrid_cubic(turned(jet), SIZE, EXTENT))
 
 
 def energy(jet: tuple[Array, ...]) -> Image:
+    """The same with energy as intensity, as it was before the translation."""
     return full((jet[0] * np.cosh(jet[1]), *jet[1:]))
 
 
@@ -148,6 +152,7 @@ def summary(ratio: Array) -> dict[str, float]:
 
 
 def distance(a: Image, b: Image) -> float:
+    """Relative L2 distance."""
     return float(np.linalg.norm(a - b) / np.linalg.norm(b))
 
 
@@ -157,12 +162,18 @@ def most_telling(jets: list[Any]) -> int:
         image = regrid_cubic(turned(jet), SIZE, EXTENT)
         _, angle = in_frame(jet)
         lower = jet[3][1] / jet[3][0]
-        if lower > 0.45 and 0.6 < abs(np.sin(angle)) and np.cos(angle) < -0.3 and not np.array_equal(flip(image), image):
+        if (
+            lower > 0.45
+            and abs(np.sin(angle)) > 0.6
+            and np.cos(angle) < -0.3
+            and not np.array_equal(flip(image), image)
+        ):
             return i
     return 0
 
 
 def draw_masses(true: Array, masses: dict[str, Array]) -> None:
+    """Distributions of the mass of images against that of the constituents."""
     panels = [
         ("the steps", ["translated, each tower in one pixel", "translated, cubic", FULL, "rotated, exact area"]),
         ("another intensity, another norm", [FULL, "energy as intensity", "L2-normalised"]),
@@ -179,6 +190,7 @@ def draw_masses(true: Array, masses: dict[str, Array]) -> None:
 
 
 def draw_steps(jet: tuple[Array, ...]) -> None:
+    """One jet after each step."""
     pt, eta, phi, subjet_pt, subjet_eta, subjet_phi = jet
     first = int(np.argmax(subjet_pt))
     around = phi[np.argmax(pt)] + delta_phi(phi, phi[np.argmax(pt)])
@@ -196,26 +208,32 @@ def draw_steps(jet: tuple[Array, ...]) -> None:
     centre = (float(subjet_eta[first]), float(around[0] + delta_phi(subjet_phi[first], around[0])))
     axes[0].set(xlim=(centre[0] - EXTENT, centre[0] + EXTENT), ylim=(centre[1] - EXTENT, centre[1] + EXTENT))
     for axis in axes[1:3]:
-        axis.set(xlim=(-EXTENT, EXTENT), ylim=(-EXTENT, EXTENT), xlabel="η′", ylabel="φ′")
+        axis.set(xlim=(-EXTENT, EXTENT), ylim=(-EXTENT, EXTENT), xlabel="Δη", ylabel="Δφ")
     for axis, shown, title in [(axes[3], image, "re-grid"), (axes[4], flip(image), "flip")]:
         drawn = axis.imshow(
-            np.where(shown > 0.3, shown, np.nan), origin="lower", extent=[-EXTENT, EXTENT] * 2, norm=norm, cmap="viridis"
+            np.where(shown > 0.3, shown, np.nan),
+            origin="lower",
+            extent=[-EXTENT, EXTENT] * 2,
+            norm=norm,
+            cmap="viridis",
         )
-        axis.set(title=title, xlabel="η′", ylabel="φ′")
+        axis.set(title=title, xlabel="Δη", ylabel="Δφ")
     figure.colorbar(drawn, ax=axes, label="pt [GeV]", shrink=0.8)
     save(figure, "steps.svg")
 
 
 def draw_squares(axis: Any, pixels: Pixels, norm: LogNorm) -> None:
+    """Pixels as the squares that they are, turned."""
     for intensity, eta, phi in zip(pixels.intensity, pixels.eta, pixels.phi, strict=True):
         corner = (eta - pixels.side / 2, phi - pixels.side / 2)
         colour = mpl.colormaps["viridis"](norm(intensity))
         degrees = float(np.degrees(pixels.angle))
-        square = plt.Rectangle(corner, pixels.side, pixels.side, angle=degrees, rotation_point="center", color=colour)
+        square = Rectangle(corner, pixels.side, pixels.side, angle=degrees, rotation_point="center", color=colour)
         axis.add_patch(square)
 
 
 def save(figure: Any, name: str) -> None:
+    """Write an SVG without a date, so that the same figure is the same file."""
     figure.savefig(HERE / name, metadata={"Date": None})
     plt.close(figure)
 

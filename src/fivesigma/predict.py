@@ -19,7 +19,7 @@ from fivesigma.core.progress import progress
 from fivesigma.core.registry import unknown_name
 from fivesigma.dataset import fold_of
 from fivesigma.features import Features
-from fivesigma.learn import Recipe, load_fold_model, model_inputs
+from fivesigma.learn import Recipe, load_fold_model, model_inputs, own_fold
 from fivesigma.read import Events, Expression, Partition, open_events
 from fivesigma.studies import StudyDefinition, parse_study
 
@@ -63,7 +63,11 @@ def predict_study(
     branches = _branch_names(shown)
     identity = [name for name in definition.identity if all(name in file.branches for file in events.files)]
     scored = 0
-    with atomic_path(output) as temporary, progress(events.entries, "scoring") as advance, uproot.recreate(temporary) as out:
+    with (
+        atomic_path(output) as temporary,
+        progress(events.entries, "scoring") as advance,
+        uproot.recreate(temporary) as out,
+    ):
         target: Any = None
         for partition in events.partitions(STEP):
             columns = _read(definition, events, partition, loaded, identity)
@@ -71,7 +75,9 @@ def predict_study(
             if len(identity) == len(definition.identity):
                 fold = fold_of([np.asarray(columns[name]) for name in identity], definition.folds)
             scores = score_events(columns, loaded, fold)
-            rows = {name: np.asarray(columns[name]) for name in identity} | {branches[name]: scores[name] for name in shown}
+            rows = {name: np.asarray(columns[name]) for name in identity} | {
+                branches[name]: scores[name] for name in shown
+            }
             if target is None:
                 target = out.mktree("scores", {name: values.dtype for name, values in rows.items()})
             target.extend(rows)
@@ -97,8 +103,7 @@ def score_events(
             by_fold[name].append(estimator.predict_proba(X)[:, 1].astype(np.float32))
     if fold is None:
         return {name: np.mean(scores, axis=0, dtype=np.float64).astype(np.float32) for name, scores in by_fold.items()}
-    index = fold[None, :].astype(np.intp)
-    return {name: np.take_along_axis(np.stack(scores), index, axis=0)[0] for name, scores in by_fold.items()}
+    return {name: own_fold(np.stack(scores), fold) for name, scores in by_fold.items()}
 
 
 def _definition(folder: Path) -> StudyDefinition:
@@ -149,5 +154,7 @@ def _read(
 def _branch_names(models: Sequence[str]) -> dict[str, str]:
     names = {name: re.sub(r"\W", "_", name) for name in models}
     if len(set(names.values())) < len(names):
-        raise ConfigError(f"two models have the same branch name among {', '.join(names.values())}; choose with --model")
+        raise ConfigError(
+            f"two models have the same branch name among {', '.join(names.values())}; choose with --model"
+        )
     return names

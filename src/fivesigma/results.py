@@ -43,7 +43,9 @@ def metrics_of(
         },
         "folds": definition.folds,
         "cpu_seconds": cpu_seconds,
-        "results": [row for name in assessment.models for row in _rows(name, definition, scores[name], assessment.comparison)],
+        "results": [
+            row for name in assessment.models for row in _rows(name, definition, scores[name], assessment.comparison)
+        ],
         "baseline": baseline,
         "differences": [d.to_json() for d in assessment.comparison.differences],
         "restricted": {
@@ -95,7 +97,10 @@ def cost_of(scores: FoldScores) -> dict[str, dict[str, Any]]:
 def facts_of(definition: StudyDefinition, scores: Mapping[str, FoldScores], metrics: Mapping[str, Any]) -> StudyFacts:
     """What the report says of a study beside its results."""
     yields = definition.evaluate.yields
-    made = {key: metrics[key] for key in ("command", "seed", "commit", "time", "machine", "versions", "sample", "cpu_seconds")}
+    made = {
+        key: metrics[key]
+        for key in ("command", "seed", "commit", "time", "machine", "versions", "sample", "cpu_seconds")
+    }
     return StudyFacts(
         title=definition.title,
         reference=definition.reference,
@@ -155,7 +160,9 @@ def results_table(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
         if row["value"] is None:
             text = "undefined"
         else:
-            text = str(Measurement(row["value"], np.nan if row["uncertainty"] is None else row["uncertainty"], row["how"]))
+            text = str(
+                Measurement(row["value"], np.nan if row["uncertainty"] is None else row["uncertainty"], row["how"])
+            )
         table.setdefault(row["model"], {"model": row["model"]})[METRICS[row["metric"]].title] = text
         if row["metric"] == "auc":
             auc[row["model"]] = row["value"] or 0.0

@@ -17,7 +17,16 @@ from numpy.typing import NDArray
 
 from fivesigma.core.integrity import write_json
 from fivesigma.core.run_directory import RunDirectory
-from fivesigma.dataset import Conversion, Dataset, Reweighting, Sample, convert, reweight, scan_inputs, train_validation_test
+from fivesigma.dataset import (
+    Conversion,
+    Dataset,
+    Reweighting,
+    Sample,
+    convert,
+    reweight,
+    scan_inputs,
+    train_validation_test,
+)
 from fivesigma.evaluate import Assessment, Expectation, Questions, ScoredModel, assess
 from fivesigma.explain import Insight, average_images, look_inside
 from fivesigma.features import FEATURES, JetImages
@@ -187,7 +196,10 @@ def evaluate_study(definition: StudyDefinition, dataset: Dataset, fits: Fits) ->
     train, validation, test = train_validation_test(dataset.fold, 0, definition.folds)
     models = {
         name: ScoredModel(
-            scores.out_of_fold(dataset.fold), scores.by_fold[0], validation if definition.models[name].scores else train, test
+            scores.out_of_fold(dataset.fold),
+            scores.by_fold[0],
+            validation if definition.models[name].scores else train,
+            test,
         )
         for name, scores in fits.scores.items()
     }
@@ -230,5 +242,7 @@ def explain_study(definition: StudyDefinition, run: RunDirectory, dataset: Datas
 def _passing(dataset: Dataset, expression: str) -> NDArray[np.bool_]:
     """The events that pass an expression, shape (event,)."""
     parsed = Expression(expression)
-    passed: NDArray[np.bool_] = np.asarray(parsed.evaluate({name: dataset.column(name) for name in parsed.columns}), bool)
+    passed: NDArray[np.bool_] = np.asarray(
+        parsed.evaluate({name: dataset.column(name) for name in parsed.columns}), bool
+    )
     return passed

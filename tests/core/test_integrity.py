@@ -14,19 +14,27 @@ from fivesigma.core.errors import OutputError
 from fivesigma.core.integrity import atomic_path, content_hash, file_digest, write_json
 
 
+def interrupt_while_writing(path: Path) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+
+
 def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     write_json(path, {"auc": 0.9})
-    with pytest.raises(KeyboardInterrupt), atomic_path(path) as temporary:
-        temporary.write_text("half")
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        interrupt_while_writing(path)
     assert json.loads(path.read_text()) == {"auc": 0.9}
     assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot write .*file/result.json"), atomic_path(tmp_path / "file" / "result.json"):
+    with (
+        pytest.raises(OutputError, match=r"cannot write .*file/result\.json"),
+        atomic_path(tmp_path / "file" / "result.json"),
+    ):
         pass
 
 

@@ -32,7 +32,7 @@ def test_two_runs_in_one_directory_are_refused(tmp_path: Path) -> None:
 
 def test_an_unwritable_place_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot make the run directory .*file/run"):
+    with pytest.raises(OutputError, match=r"cannot make the run directory .*file/run"):
         RunDirectory.create(tmp_path / "file" / "run")
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(OutputError, match="is not writable"):

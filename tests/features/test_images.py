@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from toy_jets import as_columns, toy_jet
+from tests.features.toy_jets import as_columns, toy_jet
 
 from fivesigma.core.errors import ConfigError, FeatureError, UnknownNameError
 from fivesigma.core.jagged import Jagged

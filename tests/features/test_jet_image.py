@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.interpolate import CubicHermiteSpline
 from scipy.ndimage import map_coordinates
-from toy_jets import Jet, moved, toy_jet, turned
+from tests.features.toy_jets import Jet, moved, toy_jet, turned
 
 from fivesigma.features.jet_image import (
     Pixels,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy_jets import Jet, as_columns, toy_jet
+from tests.features.toy_jets import Jet, as_columns, toy_jet
 
 from fivesigma.features import JetImages, jet_image
 

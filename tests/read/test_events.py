@@ -103,7 +103,7 @@ def test_branches_must_agree_between_files(write_tree: Writer) -> None:
     a, b = write_tree("a.root", **ones), write_tree("b.root", seed=2, **ones)
     assert open_events([a, b]).require(["x", "constituent_pt"])["x"].dtype == "float32"
     double = write_tree("double.root", x=np.ones(10))
-    with pytest.raises(BranchTypeError, match="float64 here, but float32 in .*a.root") as caught:
+    with pytest.raises(BranchTypeError, match=r"float64 here, but float32 in .*a.root") as caught:
         open_events([a, b, double]).require(["x"])
     assert (caught.value.file, caught.value.branch) == (double, "x")
     assert open_events([a, double]).require(["pt"])  # what is not asked for does not matter
@@ -116,7 +116,7 @@ def test_flat_against_jagged(tmp_path: Path) -> None:
     for name, kind, values in (("a", "f4", np.ones(3, "f4")), ("b", "var * float32", [[1.0], [], [2.0]])):
         with uproot.recreate(tmp_path / f"{name}.root") as file:
             file.mktree("t", {"x": kind}).extend({"x": values})
-    with pytest.raises(BranchTypeError, match="jagged float32 here, but float32 in"):
+    with pytest.raises(BranchTypeError, match=r"jagged float32 here, but float32 in"):
         open_events(tmp_path).require(["x"])
 
 

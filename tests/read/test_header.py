@@ -40,7 +40,7 @@ def test_every_truncation_is_noticed(write_tree: Callable[..., Path]) -> None:
     check_header(path)
     for size in (end - 1, end // 2, 101, 100):
         path.write_bytes(content[:size])
-        with pytest.raises(FileFormatError, match="truncated.* are missing"):
+        with pytest.raises(FileFormatError, match=r"truncated.* are missing"):
             check_header(path)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,20 @@ from fivesigma.evaluate.binned import BinnedRejection, BinRejection
 from fivesigma.evaluate.calibration import Calibration
 from fivesigma.evaluate.measurement import Measurement
 from fivesigma.evaluate.overtraining import ClassOvertraining, Overtraining
-from fivesigma.report import Facts, Gallery, Plot, Section, Table, Text, WorkingPoints, figures, section
+from fivesigma.report import (
+    SECTIONS,
+    Facts,
+    Gallery,
+    Plot,
+    Section,
+    Table,
+    Text,
+    WorkingPoints,
+    figures,
+    section,
+    write_report,
+)
+from fivesigma.report.blocks import Block
 
 HOSTILE_NAMES = (
     "<script>alert(1)</script>",
@@ -97,7 +111,9 @@ def toy_calibration(bend: float, rng: np.random.Generator) -> Calibration:
 
 
 def toy_rejections() -> dict[str, Measurement]:
-    return {m: Measurement(1 / norm.sf(s), 0.05 / norm.sf(s) ** 1.2, "bootstrap, 200 replicas") for m, s in MODELS.items()}
+    return {
+        m: Measurement(1 / norm.sf(s), 0.05 / norm.sf(s) ** 1.2, "bootstrap, 200 replicas") for m, s in MODELS.items()
+    }
 
 
 def toy_bins(separation: float, rng: np.random.Generator) -> BinnedRejection:
@@ -108,7 +124,9 @@ def toy_bins(separation: float, rng: np.random.Generator) -> BinnedRejection:
     return BinnedRejection("jet_pt", 0.5, 0.6, tuple(bins))
 
 
-def toy_columns(rng: np.random.Generator, rows: int = 6000) -> tuple[dict[str, NDArray[Any]], NDArray[Any], NDArray[Any]]:
+def toy_columns(
+    rng: np.random.Generator, rows: int = 6000
+) -> tuple[dict[str, NDArray[Any]], NDArray[Any], NDArray[Any]]:
     y = (np.arange(rows) % 2).astype(np.int8)
     mass = np.where(y == 1, rng.normal(80, 5, rows), rng.uniform(65, 95, rows))
     tau21 = np.where(y == 1, rng.beta(4, 9, rows), rng.beta(7, 6, rows))
@@ -147,7 +165,8 @@ def toy_figures(seed: int = 1) -> dict[str, tuple[Plot, ...]]:
     }  # fmt: skip
     rejections = toy_rejections()
     costs = [
-        figures.CostPoint(m, r.value, r.uncertainty, 3.0 * 1.9**i, 0.3 * 1.6**i) for i, (m, r) in enumerate(rejections.items())
+        figures.CostPoint(m, r.value, r.uncertainty, 3.0 * 1.9**i, 0.3 * 1.6**i)
+        for i, (m, r) in enumerate(rejections.items())
     ]
     importances = {n: Measurement(0.02 * i, 0.002, "toy") for i, n in enumerate(columns)}
     corners = np.where(signal + background > 0.5, np.tanh((signal - background) / 30), np.nan)
@@ -164,13 +183,15 @@ def toy_figures(seed: int = 1) -> dict[str, tuple[Plot, ...]]:
                 after_error=np.sqrt(sums[2]), target_label="background", moved_label="signal", unit="GeV",
             ),
         ),
-        "overtraining": tuple(figures.overtraining_check(m, toy_overtraining(rng)) for m in ("cnn", "substructure-bdt")),
-        "rejection": (
-            figures.background_rejection(curves, reference="mass+tau21"),
+        "overtraining": tuple(figures.overtraining_check(m, toy_overtraining(rng)) for m in ("cnn", "dense")),
+        "restricted": (
             figures.background_rejection(
                 {m: toy_curve(s / 6) for m, s in MODELS.items()}, name="rejection-restricted",
                 where="79 < mass < 81 GeV, 0.19 < τ21 < 0.21",
             ),
+        ),
+        "rejection": (
+            figures.background_rejection(curves, reference="mass+tau21"),
             figures.significance_improvement(curves),
             figures.rejection_summary(rejections),
         ),
@@ -178,8 +199,8 @@ def toy_figures(seed: int = 1) -> dict[str, tuple[Plot, ...]]:
             figures.cut_efficiencies("cnn", curves["cnn"], signal=100, background=1000, background_uncertainty=0.1),
         ),
         "bins": (figures.rejection_in_bins({m: toy_bins(s, rng) for m, s in list(MODELS.items())[4:]}, unit="GeV"),),
-        "calibration": (figures.reliability({m: toy_calibration(0.02 * i, rng) for i, m in enumerate(("cnn", "dense"))}),),
-        "convergence": (figures.convergence({m: folds for m in ("dense", "maxout", "cnn")}),),
+        "calibration": (figures.reliability({"cnn": toy_calibration(0, rng), "dense": toy_calibration(0.03, rng)}),),
+        "convergence": (figures.convergence(dict.fromkeys(("dense", "maxout", "cnn"), folds)),),
         "jet-images": (
             figures.average_images({"signal": signal, "background": background}, 1.25),
             figures.image_difference(signal - background, 1.25),
@@ -188,8 +209,9 @@ def toy_figures(seed: int = 1) -> dict[str, tuple[Plot, ...]]:
             figures.first_layer_filters("cnn", filters),
             figures.convolved_differences("cnn", rng.normal(size=(32, 15, 15)).cumsum(1)),
             figures.most_activating_images("cnn", activating),
-            figures.pixel_correlations({"cnn": corners, "cnn, restricted phase space": 0.4 * corners, "dense": corners.T}, 1.25),
-            figures.conditional_distribution("cnn", "jet_mass", np.linspace(65, 95, 25), np.linspace(0, 1, 26), densities,
+            figures.pixel_correlations({"cnn": corners, "cnn, restricted": 0.4 * corners, "dense": corners.T}, 1.25),
+            figures.conditional_distribution("cnn", "jet_mass", np.linspace(65, 95, 25), np.linspace(0, 1, 26),
+                                             densities,
                                              label="jet mass", unit="GeV"),
             figures.permutation_importance("substructure-bdt", importances),
         ),
@@ -197,15 +219,16 @@ def toy_figures(seed: int = 1) -> dict[str, tuple[Plot, ...]]:
     }  # fmt: skip
 
 
-def toy_sections(seed: int = 1) -> list[Section]:
-    plots = toy_figures(seed)
+def toy_sections(most_plots: Mapping[str, int] | None = None) -> list[Section]:
+    """A whole report; with ``most_plots``, no more plots than that in these sections, and none in others."""
+    plots = toy_figures()
+    if most_plots is not None:
+        plots = {anchor: found[: most_plots.get(anchor, 0)] for anchor, found in plots.items()}
     rejections = toy_rejections()
-    rows = tuple((m, r, Measurement(0.9 + 0.003 * i, 0.0021, "bootstrap"), None) for i, (m, r) in enumerate(rejections.items()))
-    summary = Table(
-        "Background rejection at 50 % signal efficiency and area under the curve",
-        ("Model", "1/ε_B at ε_S = 50 %", "AUC", "Published"), rows, ("Uncertainties: bootstrap over events, 200 replicas.",),
-    )  # fmt: skip
-    slider = WorkingPoints({m: toy_curve(MODELS[m]) for m in ("cnn", "dense", "mass+tau21")})
+    rows = tuple((model, r, Measurement(0.9123, 0.0021, "bootstrap"), None) for model, r in rejections.items())
+    columns = ("Model", "1/ε_B at ε_S = 50 %", "AUC", "Published")
+    notes = ("Uncertainties: bootstrap over events, 200 replicas.",)
+    summary = Table("Background rejection and area under the curve", columns, rows, notes)
     ledger = Table.of_rows(
         "Events from file to fold",
         [
@@ -213,74 +236,83 @@ def toy_sections(seed: int = 1) -> list[Section]:
             {"stage": "65 < mass < 95", "events": 19_874, "Σw": 19_871.5, "negative weights": 0},
         ],
     )
-    text = Text(
-        "Hadronic W jets against QCD jets.\n\nImages of 25 × 25 pixels.",
-        (("Jet-images: deep learning edition, arXiv:1511.05190", "https://arxiv.org/abs/1511.05190"),),
-    )
-    sections = [section("summary", text, summary, plots["rejection"][3])]
-    sections += [section("inputs", Gallery(plots["inputs"]))]
-    sections += [section(a, *plots[a]) for a in ("correlations", "reweighting")]
-    sections += [section("overtraining", Gallery(plots["overtraining"])), section("rejection", *plots["rejection"][:1], plots["rejection"][2])]
-    sections += [section("cuts", slider, *plots["cuts"]), section("bins", *plots["bins"]), section("restricted", plots["rejection"][1])]
-    sections += [section(a, *plots[a]) for a in ("calibration", "convergence", "jet-images", "learned")]
-    sections += [section("ledger", ledger), section("cost", *plots["cost"])]
-    sections += [section("provenance", Facts({"command": "fivesigma run w-tagging", "seed": 1, "versions": {"numpy": "2.4.6"}, "files": ["a.root", "b.root"]}))]
-    return sections
+    paper = ("Jet-images: deep learning edition, arXiv:1511.05190", "https://arxiv.org/abs/1511.05190")
+    blocks: dict[str, tuple[Block, ...]] = {
+        "summary": (Text("Hadronic W jets against QCD jets.\n\nImages of 25 × 25 pixels.", (paper,)), summary),
+        "inputs": (Gallery(plots.pop("inputs")),),
+        "overtraining": (Gallery(plots.pop("overtraining")),),
+        "cuts": (WorkingPoints({m: toy_curve(MODELS[m]) for m in ("cnn", "dense", "mass+tau21")}), *plots.pop("cuts")),
+        "ledger": (ledger,),
+        "provenance": (
+            Facts({"command": "fivesigma run", "seed": 1, "versions": {"numpy": "2"}, "files": ["a", "b"]}),
+        ),
+    }
+    blocks |= plots
+    return [section(anchor, *blocks[anchor]) for anchor in SECTIONS]
 
 
-def hostile_sections() -> list[Section]:
-    """Every place that a name from outside can reach, filled with names that try to break out of it."""
+def hostile_figures() -> list[Plot]:
+    """Every figure function with names that try to break out of it."""
     rng = np.random.default_rng(2)
     columns, y, weight = toy_columns(rng, 400)
     values = list(columns.values())
     names = HOSTILE_NAMES
     hostile_columns = {name: values[i % len(values)] for i, name in enumerate(names)}
     curves = {name: toy_curve(1 + 0.1 * i) for i, name in enumerate(names)}
-    edges = np.linspace(250, 300, 6)
-    ones = np.ones(5)
-    bad = names[0]
-    plots = [
+    edges, ones, bad = np.linspace(250, 300, 6), np.ones(5), names[0]
+    return [
+        figures.input_variable(names[1], values[0], y, weight, label=names[2], unit=names[2]),
         figures.linear_correlations(hostile_columns, y, weight),
+        figures.reweighting_closure(bad, edges, ones, ones, ones, target_error=ones, before_error=ones,
+                                    after_error=ones, target_label=names[2], moved_label=names[3]),
+        figures.overtraining_check(names[2], toy_overtraining(rng)),
+        figures.cut_efficiencies(bad, curves[bad], signal=1, background=1),
         figures.background_rejection(curves, reference=names[1], where=names[2]),
         figures.significance_improvement(curves),
-        figures.rejection_summary({n: Measurement(9.0, 1.0, "toy") for n in names}),
-        figures.permutation_importance(bad, {n: Measurement(0.1, 0.01, "toy") for n in names}),
-        figures.overtraining_check(bad, toy_overtraining(rng)),
-        figures.cut_efficiencies(bad, curves[bad], signal=1, background=1),
-        figures.convergence({n: [{"train": [2.0, 1.0], "validation": [2.0, 1.5]}] for n in names}, loss=bad),
-        figures.pixel_correlations({n: np.eye(5) for n in names}, 1.0),
-        figures.most_activating_images(bad, {n: [np.eye(5)] for n in names}),
-        figures.conditional_distribution(bad, bad, edges, np.linspace(0, 1, 4), {bad: np.ones((5, 3))}, unit=names[2]),
-        figures.reweighting_closure(bad, edges, ones, ones, ones, target_error=ones, before_error=ones, after_error=ones,
-                                    target_label=names[2], moved_label=names[3]),
-        figures.gain_against_cost([figures.CostPoint(n, 5.0, 1.0, 2.0, 3.0) for n in names]),
+        figures.rejection_summary({n: Measurement(9.0, 1.0, "toy") for n in names}, where=bad),
+        figures.rejection_in_bins({n: toy_bins(1.0, rng) for n in names}, label=names[2], unit=names[4]),
         figures.reliability({n: toy_calibration(0.0, rng) for n in names}),
+        figures.convergence({n: [{"train": [2.0, 1.0], "validation": [2.0, 1.5]}] for n in names[:3]}, loss=names[2]),
         figures.average_images({n: np.eye(5) for n in names[:2]}, 1.0, intensity=names[2]),
-        *(figures.input_variable(n, v, y, weight, label=n, unit=names[2]) for n, v in hostile_columns.items()),
+        figures.image_difference(np.eye(5), 1.0, scale=names[2], title=bad, caption=names[1]),
+        figures.first_layer_filters(bad, np.ones((3, 4, 4))),
+        figures.convolved_differences(bad, np.ones((3, 4, 4))),
+        figures.pixel_correlations({n: np.eye(5) for n in names[:4]}, 1.0),
+        figures.most_activating_images(bad, {n: [np.eye(5)] for n in names}),
+        figures.conditional_distribution(bad, names[2], edges, np.linspace(0, 1, 4), {bad: np.ones((5, 3))}, unit=bad),
+        figures.permutation_importance(bad, {n: Measurement(0.1, 0.01, "toy") for n in names}, metric=names[2]),
+        figures.gain_against_cost([figures.CostPoint(n, 5.0, 1.0, 2.0, 3.0) for n in names]),
     ]  # fmt: skip
+
+
+def hostile_sections() -> list[Section]:
+    """Every place in the page that a name from outside can reach."""
+    names, plots = HOSTILE_NAMES, hostile_figures()
+    bad = names[0]
     nested = {n: {n: [n, {n: n}]} for n in names}
+    slider = WorkingPoints({name: toy_curve(1 + 0.1 * i) for i, name in enumerate(names)})
     return [
-        Section(bad, "first", (Text("\n\n".join(names), ((bad, "https://arxiv.org/"),)), WorkingPoints(curves))),
+        Section(bad, "first", (Text("\n\n".join(names), ((bad, "https://arxiv.org/"),)), slider)),
         Section(names[1], "second", (Table(bad, names[:2], tuple((n, n) for n in names), names), Facts(nested, bad))),
-        Section(names[4], "third", tuple(plots)),
+        Section(names[4], "third", (plots[0], Gallery((plots[7], plots[12])))),
     ]
 
 
 @pytest.fixture(scope="session")
-def report_figures() -> dict[str, tuple[Plot, ...]]:
-    return toy_figures()
+def hostile_plots() -> list[Plot]:
+    return hostile_figures()
 
 
 @pytest.fixture(scope="session")
-def report_sections() -> list[Section]:
-    return toy_sections()
+def report_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page with all sections; figures in some of them only, because saving one takes about a second."""
+    folder = tmp_path_factory.mktemp("report")
+    drawn = ("inputs", "cuts", "calibration", "jet-images", "learned")
+    sections = toy_sections({anchor: 1 for anchor in drawn})
+    return write_report(folder / "report.html", "W tagging", sections, subtitle="toy events")
 
 
 @pytest.fixture(scope="session")
-def sections_with_hostile_names() -> list[Section]:
-    return hostile_sections()
-
-
-@pytest.fixture(scope="session")
-def curve() -> Callable[[float], ToyCurve]:
-    return toy_curve
+def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("hostile")
+    return write_report(folder / "report.html", HOSTILE_NAMES[0], hostile_sections(), subtitle=HOSTILE_NAMES[1])

@@ -22,7 +22,7 @@ def test_every_text_can_be_drawn_without_mathtext_or_missing_glyphs(text: str) -
         figure = Figure(figsize=(1, 1))
         artist = figure.text(0, 0, plain(text))
         figure.savefig(io.BytesIO(), format="svg")  # a missing glyph is a warning, and warnings are errors here
-        drawn, math = artist._preprocess_math(artist.get_text())
+        drawn, math = artist._preprocess_math(artist.get_text())  # type: ignore[attr-defined]
     assert math is False
     assert drawn == _unescaped(plain(text))
 

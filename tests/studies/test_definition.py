@@ -10,8 +10,7 @@ import pytest
 import yaml
 
 from fivesigma.core.errors import ConfigError, UnknownNameError
-from fivesigma.studies import load_study, packaged_studies, parse_study
-from fivesigma.studies import resolve_study
+from fivesigma.studies import load_study, packaged_studies, parse_study, resolve_study
 
 
 @pytest.fixture(name="words")

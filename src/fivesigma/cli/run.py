@@ -38,7 +38,13 @@ def run(
 
     with shown_progress(quiet):
         result = run_study(
-            study, inputs=parse_inputs(inputs), models=models, output=output, workers=workers, keep=keep, command=command_line()
+            study,
+            inputs=parse_inputs(inputs),
+            models=models,
+            output=output,
+            workers=workers,
+            keep=keep,
+            command=command_line(),
         )
     if json:
         print_json(result.metrics)
@@ -97,7 +103,13 @@ def evaluate(
 
     with shown_progress(quiet):
         result = run_study(
-            study, inputs=parse_inputs(inputs), models=models, output=output, workers=workers, until="evaluate", command=command_line()
+            study,
+            inputs=parse_inputs(inputs),
+            models=models,
+            output=output,
+            workers=workers,
+            until="evaluate",
+            command=command_line(),
         )
     if json:
         print_json(result.metrics)
@@ -117,7 +129,9 @@ def explain(
     from fivesigma.study import run_study
 
     with shown_progress(quiet):
-        result = run_study(study, inputs=parse_inputs(inputs), models=models, output=output, workers=workers, until="explain")
+        result = run_study(
+            study, inputs=parse_inputs(inputs), models=models, output=output, workers=workers, until="explain"
+        )
     print(f"explained: {(result.run.path / 'explain.json').resolve()}")
 
 

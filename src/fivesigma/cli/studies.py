@@ -6,7 +6,9 @@ import typer
 
 from fivesigma.cli.options import print_json, print_table
 
-app = typer.Typer(help="List the studies that ship with the package; show one; print the schema.", rich_markup_mode=None)
+app = typer.Typer(
+    help="List the studies that ship with the package; show one; print the schema.", rich_markup_mode=None
+)
 
 
 @app.callback(invoke_without_command=True)
@@ -44,5 +46,7 @@ def estimators() -> None:
     rows = []
     for name in ESTIMATORS:
         options = ESTIMATORS[name]().get_params(deep=False)
-        rows.append({"estimator": name, "options": ", ".join(f"{key}={value!r}" for key, value in sorted(options.items()))})
+        rows.append(
+            {"estimator": name, "options": ", ".join(f"{key}={value!r}" for key, value in sorted(options.items()))}
+        )
     print_table(rows)

@@ -69,7 +69,14 @@ class InputError(FivesigmaError):
         entry: int | None = None,
         remedy: str | None = None,
     ) -> None:
-        self.cause, self.file, self.tree, self.branch, self.entry, self.remedy = cause, file, tree, branch, entry, remedy
+        self.cause, self.file, self.tree, self.branch, self.entry, self.remedy = (
+            cause,
+            file,
+            tree,
+            branch,
+            entry,
+            remedy,
+        )
         where = {"file": file, "tree": tree, "branch": branch, "entry": entry, "remedy": remedy}
         lines = [f"  {name + ':':<7} {value}" for name, value in where.items() if value is not None]
         super().__init__("\n".join([cause, *lines]))

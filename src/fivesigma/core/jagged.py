@@ -26,7 +26,12 @@ class Jagged:
     offsets: NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        if self.offsets.ndim != 1 or len(self.offsets) == 0 or self.offsets[0] != 0 or self.offsets[-1] != len(self.values):
+        if (
+            self.offsets.ndim != 1
+            or len(self.offsets) == 0
+            or self.offsets[0] != 0
+            or self.offsets[-1] != len(self.values)
+        ):
             raise ValueError(
                 f"expected offsets from 0 to {len(self.values)} (the number of values), "
                 f"got {self.offsets[:1].tolist()} … {self.offsets[-1:].tolist()}"

@@ -49,13 +49,20 @@ def progress(total: int, description: str, unit: str = "events") -> Iterator[Adv
         with _plain(total, description, unit, sys.stderr) as advance:
             yield advance
     else:
-        yield lambda n: None
+        yield lambda _: None
 
 
 @contextmanager
 def _bar(total: int, description: str, unit: str) -> Iterator[Advance]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("{task.description:<28}"),

@@ -39,7 +39,9 @@ class RunDirectory:
         try:
             (folder / "stages").mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"cannot make the run directory {folder}: {error.strerror}; choose another with --output") from error
+            raise OutputError(
+                f"cannot make the run directory {folder}: {error.strerror}; choose another with --output"
+            ) from error
         if not os.access(folder, os.W_OK):
             raise OutputError(f"the run directory {folder} is not writable; choose another with --output")
         return cls(folder)
@@ -51,7 +53,9 @@ class RunDirectory:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise OutputError(f"another run is using {self.path}; wait for it, or choose another --output") from error
+                raise OutputError(
+                    f"another run is using {self.path}; wait for it, or choose another --output"
+                ) from error
             yield
 
     def is_current(self, stage: str, key: str) -> bool:

@@ -226,8 +226,7 @@ def _flattened(content: Any, key: str = "") -> dict[str, Any]:
 
 
 def _convert_all(partial: Path, inputs: Inputs) -> None:
-    shards = partial / SHARDS
-    for leftover in shards.glob(".*.partial"):
+    for leftover in partial.rglob(".*.partial"):  # of a process that was killed while it wrote
         leftover.unlink()
     with progress(sum(e.entries for e in inputs.events), "converting") as advance:
         for number, (index, sample, partition) in enumerate(inputs.partitions()):
@@ -341,8 +340,10 @@ def _refuse_duplicates(dataset: Dataset, conversion: Conversion) -> None:
 
 
 def _give_final_name(partial: Path, output: Path) -> None:
-    for marker in (partial / SHARDS).glob("*.json"):
-        marker.unlink()
+    listed = {shard["name"] for shard in json.loads((partial / DESCRIPTION).read_text(encoding="utf-8"))["shards"]}
+    for file in (partial / SHARDS).iterdir():
+        if file.name not in listed:  # markers, and shards without rows
+            file.unlink()
     (partial / CONFIGURATION).unlink()
     try:
         os.replace(partial, output)

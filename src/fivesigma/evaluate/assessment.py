@@ -42,7 +42,7 @@ class Questions:
     bins: Mapping[str, tuple[NDArray[Any], Sequence[float]]] = field(default_factory=dict)  # variable → values, edges
     restricted: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)  # description → events inside
     variables: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # judged alone
-    expectation: Expectation = Expectation(100.0, 1000.0, 0.1)
+    expectation: Expectation = field(default_factory=lambda: Expectation(100.0, 1000.0, 0.1))
     replicas: int = N_REPLICAS
     seed: int = 0
 

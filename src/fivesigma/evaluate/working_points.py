@@ -117,7 +117,7 @@ def working_points(
     """
     events = scored_events(score, y, weight)
     cuts = threshold_at(efficiencies(events), signal_efficiency) if thresholds is None else np.asarray(thresholds)
-    return tuple(_working_point(events, float(cut), expectation) for cut in np.sort(cuts)[::-1])
+    return tuple(_working_point(events, float(cut), expectation) for cut in np.unique(cuts)[::-1])
 
 
 def optimal_cut(

@@ -1,7 +1,15 @@
 """Fitting: the training loop of networks, and every estimator by name."""
 
 from fivesigma.core.estimator import ESTIMATORS
-from fivesigma.learn.cross_validation import Cost, FoldScores, Recipe, cross_validate, load_fold_model, model_inputs
+from fivesigma.learn.cross_validation import (
+    Cost,
+    FoldScores,
+    Recipe,
+    cross_validate,
+    load_fold_model,
+    model_inputs,
+    own_fold,
+)
 from fivesigma.learn.network_classifier import (
     ConvolutionalClassifier,
     DenseClassifier,
@@ -31,4 +39,5 @@ __all__ = [
     "cross_validate",
     "load_fold_model",
     "model_inputs",
+    "own_fold",
 ]

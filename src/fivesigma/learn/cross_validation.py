@@ -69,8 +69,13 @@ class FoldScores:
 
     def out_of_fold(self, fold: NDArray[np.int8]) -> NDArray[np.float32]:
         """The score of each event by the model whose test fold it is in, shape (event,)."""
-        own: NDArray[np.float32] = np.take_along_axis(self.by_fold, fold[None, :].astype(np.intp), axis=0)[0]
-        return own
+        return own_fold(self.by_fold, fold)
+
+
+def own_fold(by_fold: NDArray[np.float32], fold: NDArray[np.int8]) -> NDArray[np.float32]:
+    """Of scores of shape (fold, event), each event's by the model of its own fold, shape (event,)."""
+    own: NDArray[np.float32] = by_fold[fold.astype(np.intp), np.arange(len(fold))]
+    return own
 
 
 @dataclass(frozen=True)

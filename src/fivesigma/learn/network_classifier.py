@@ -23,7 +23,7 @@ from fivesigma.models.binary_classifier import BinaryClassifier, two_columns
 from fivesigma.models.locally_connected_layer import LocallyConnected2d
 from fivesigma.models.model_folder import read_model, write_model
 from fivesigma.models.networks import NETWORKS, InputScale, he_initialise
-from fivesigma.models.training_inputs import check_weight, prediction_inputs, training_inputs
+from fivesigma.models.training_inputs import InvalidInputsError, check_weight, prediction_inputs, training_inputs
 
 
 class NetworkClassifier(BinaryClassifier):
@@ -305,7 +305,7 @@ class NetworkClassifier(BinaryClassifier):
     def _inputs(self, X: Any) -> Tensor:
         X = prediction_inputs(self, X, images=True, dtype=np.float32)
         if X.shape[1:] != self.shape_:
-            raise ModelError(f"expected events of shape {self.shape_}, got {X.shape[1:]}")
+            raise InvalidInputsError(f"expected events of shape {self.shape_}, got {X.shape[1:]}")
         return torch.from_numpy(np.ascontiguousarray(X))
 
     def _saved_as(self) -> str:

@@ -16,7 +16,7 @@ from fivesigma.models.training_inputs import prediction_inputs, training_inputs
 
 @ESTIMATORS.register("cuts")
 class Cuts(BinaryClassifier):
-    """lower < x ≤ upper in every variable, tightened step by step.
+    """lower < x < upper in every variable, tightened step by step.
 
     As TMVA's ``MethodCuts`` it maximises the background rejection over signal efficiencies, but by peeling (PRIM:
     Friedman and Fisher, Stat. Comput. 9 (1999) 123) instead of random search: starting from a box around all events,
@@ -94,7 +94,7 @@ class Cuts(BinaryClassifier):
         for variable in range(X.shape[1]):
             lower, upper = self.boxes_[:, variable, 0], self.boxes_[:, variable, 1]
             depth = np.minimum(depth, np.searchsorted(lower, X[:, variable], side="left"))  # lower < x
-            depth = np.minimum(depth, np.searchsorted(-upper, -X[:, variable], side="right"))  # x ≤ upper
+            depth = np.minimum(depth, np.searchsorted(-upper, -X[:, variable], side="left"))  # x < upper
         return depth.astype(np.float64)
 
 
@@ -119,9 +119,9 @@ def _peel(
         ]
         if not slices:
             break
-        best = max(slices, key=lambda found: found.merit)
+        best = max(slices, key=lambda found: round(found.merit, 9))  # equal but for rounding: the first
         box[best.variable, best.side] = best.cut
-        inside = X[:, best.variable] > best.cut if best.side == 0 else X[:, best.variable] <= best.cut
+        inside = X[:, best.variable] > best.cut if best.side == 0 else X[:, best.variable] < best.cut
         X, y, weight = X[inside], y[inside], weight[inside]
         boxes.append(box.copy())
         signal.append(float(weight[y == 1].sum()))
@@ -134,19 +134,17 @@ def _best_slice(
     x: NDArray[np.float64], y: NDArray[np.int8], weight: NDArray[np.float64], variable: int, side: int, peel: float
 ) -> _Slice | None:
     """The slice at one side of one variable that holds ``peel`` of the signal left."""
+    x = x if side == 0 else -x  # from here on the slice is at small values
     values = x[y == 1]
     if len(values) < 2:
         return None
     total = weight[y == 1].sum()
     order = np.argsort(values)
-    cumulative = np.cumsum(weight[y == 1][order])
-    position = (
-        np.searchsorted(np.maximum.accumulate(cumulative), peel * total)
-        if side == 0
-        else np.searchsorted(np.maximum.accumulate(cumulative), (1.0 - peel) * total, side="right") - 1
-    )
-    cut = float(values[order[int(np.clip(position, 0, len(values) - 1))]])
-    removed = x <= cut if side == 0 else x > cut
+    cumulative = np.maximum.accumulate(np.cumsum(weight[y == 1][order]))
+    # the tolerance keeps cuts the same when weights are rescaled
+    position = np.searchsorted(cumulative, peel * total * (1 - 1e-9))
+    cut = float(values[order[min(int(position), len(values) - 1)]])
+    removed = x <= cut
     if not removed.any() or removed.all():
         return None
     lost = float(weight[removed & (y == 1)].sum())
@@ -154,4 +152,4 @@ def _best_slice(
     left = float(weight[y == 0].sum())
     # per unit of signal lost: ties and thin tails make slices of different size
     merit = (rejected / left) / max(lost / total, peel / 4)
-    return _Slice(merit, variable, side, cut)
+    return _Slice(merit, variable, side, cut if side == 0 else -cut)

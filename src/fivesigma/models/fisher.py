@@ -19,8 +19,8 @@ class Fisher(BinaryClassifier):
     """The direction that separates the class means best in units of the covariance inside the classes.
 
     direction = C⁻¹ (mean_signal − mean_background), with C the weighted covariance inside the classes. C is shrunk
-    towards     its diagonal part, C → (1 − s) C + s · mean(diag C) · 1, which jet images need: pixels at the rim are nearly
-    always empty. Both classes count the same (prior 1/2), so the score does not depend on their normalisation.
+    towards its mean variance, C → (1 − s) C + s · trace(C)/features · 1, which jet images need: pixels at the rim are
+    nearly always empty. Both classes count the same (prior 1/2): their normalisation changes nothing.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class Fisher(BinaryClassifier):
             w = weight[y == label] / weight[y == label].sum()
             mean = w @ X[y == label]  # (feature,)
             centred = X[y == label] - mean
-            covariance += weight[y == label].sum() / weight.sum() * (centred.T @ (w[:, None] * centred))
+            covariance += (centred.T @ (w[:, None] * centred)) / 2.0
             means.append(mean)
         variance = np.trace(covariance) / len(covariance)
         covariance = (1.0 - self.shrinkage) * covariance + self.shrinkage * variance * np.eye(len(covariance))

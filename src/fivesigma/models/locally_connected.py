@@ -18,7 +18,7 @@ def locally_connected_network(
     shape: Shape,
     *,
     dropout: float = 0.2,
-    batch_norm: bool = True,
+    batch_norm: bool = False,
     filters: Sequence[int] = (16, 16),
     sizes: Sequence[int] = (5, 3),
     strides: Sequence[int] = (2, 2),

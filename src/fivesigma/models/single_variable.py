@@ -24,8 +24,8 @@ class SingleVariable(BinaryClassifier):
     column
         which column of X, from 0; the others are ignored.
     method
-        "likelihood-ratio": binned, for variables that peak, as the mass; "greater" or "less": the plain variable, signal
-        at large or at small values, for cuts such as τ21 < c.
+        "likelihood-ratio": binned, for variables that peak (the mass); "greater" or "less": the plain variable, signal at
+        large or at small values, for cuts such as τ21 < c.
     bins
         bins of the likelihood ratio, see ``LikelihoodRatio``.
     """

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fivesigma.core.errors import FeatureError, WeightError
 
@@ -64,7 +64,7 @@ def training_inputs(
     checked = check_weight(estimator, weight, len(X))
     for label in (0, 1):
         if (total := checked[labels == label].sum()) <= 0:
-            raise InvalidWeightError(f"expected a positive sum of weights in class {classes[label]!r}, got {total:g}")
+            raise InvalidWeightError(f"expected a positive sum of weights in class {classes.tolist()[label]!r}, got {total:g}")
     return TrainingInputs(X, labels.astype(np.int8), checked, classes)
 
 
@@ -90,6 +90,7 @@ def prediction_inputs(
     estimator: BaseEstimator, X: Any, *, images: bool = False, dtype: type | tuple[type, ...] = np.float64
 ) -> NDArray[Any]:
     """Check what ``predict_proba`` was given against what was seen in ``fit``."""
+    check_is_fitted(estimator, "classes_")
     try:
         checked: NDArray[Any] = validate_data(estimator, X, dtype=dtype, reset=False, allow_nd=images)
     except ValueError as error:

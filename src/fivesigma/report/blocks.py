@@ -39,9 +39,14 @@ class Measured(Protocol):
     """A number with its uncertainty: `fivesigma.evaluate.Measurement`, or anything shaped like it."""
 
     @property
-    def value(self) -> float: ...
+    def value(self) -> float:
+        """The value; not finite where the sample cannot give it."""
+        ...
+
     @property
-    def uncertainty(self) -> float | None: ...
+    def uncertainty(self) -> float | None:
+        """One standard deviation, if it is known."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -121,8 +126,8 @@ class Gallery:
 class WorkingPoints:
     """The slider: efficiency, rejection and S/√(B + σ_B²B²) live as the threshold moves.
 
-    ``curves`` has the working points of each model. ``signal`` and ``background`` are the expected yields before the cut,
-    ``background_uncertainty`` is the relative systematic uncertainty σ_B; the reader can change all three.
+    ``curves`` has the working points of each model. ``signal`` and ``background`` are the expected yields before the
+    cut, ``background_uncertainty`` is the relative systematic uncertainty σ_B; the reader can change all three.
     """
 
     curves: Mapping[str, Curve]

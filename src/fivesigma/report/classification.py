@@ -16,7 +16,7 @@ from fivesigma.dataset import Dataset, Reweighting, train_validation_test
 from fivesigma.evaluate import METRICS, Assessment, Comparison, Expectation, Measurement
 from fivesigma.explain import Insight
 from fivesigma.report import figures
-from fivesigma.report.blocks import Block, Facts, Gallery, Number, Section, Table, Text, WorkingPoints, section
+from fivesigma.report.blocks import Block, Cell, Facts, Gallery, Number, Table, Text, WorkingPoints, section
 from fivesigma.report.insight import jet_image_blocks, learned_blocks
 from fivesigma.report.page import write_report
 from fivesigma.report.plot import Plot
@@ -112,17 +112,23 @@ def _results_table(caption: str, comparison: Comparison, baseline: str) -> Table
         rows.append((model, *(values[name] for name in metrics), difference))
     titles = (*(METRICS[name].title for name in metrics), f"ΔAUC from {baseline}")
     how = next(iter(comparison.measurements.values()))[metrics[0]].how
-    notes = (
+    note = (
         f"{comparison.n_signal:,} signal and {comparison.n_background:,} background rows. Uncertainties: {how}, over events; "
-        "differences are paired, on the same replicas. They hold the size of the test sample, not the spread of trainings.",
+        "differences are paired, on the same replicas. They hold the size of the test sample, not the spread of trainings."
     )
-    return Table(caption, ("model", *titles), tuple(rows), notes)
+    return Table(caption, ("model", *titles), tuple(rows), (note,))
 
 
 def _pairs_table(comparison: Comparison, models: Sequence[str], metric: str) -> Table:
     """Paired differences between all of some models."""
     rows = tuple(
-        (first, *(None if first == second else comparison.difference(first, second, metric).difference for second in models))
+        (
+            first,
+            *(
+                None if first == second else comparison.difference(first, second, metric).difference
+                for second in models
+            ),
+        )
         for first in models
     )
     caption = f"Paired differences in {METRICS[metric].title}: row minus column"
@@ -157,7 +163,9 @@ def _inputs(facts: StudyFacts, dataset: Dataset, weight: NDArray[Any], assessmen
     plots = []
     for name in _flat_inputs(dataset):
         label, unit = facts.label(name)
-        plots.append(figures.input_variable(name, np.asarray(dataset.column(name)), dataset.y, weight, label=label, unit=unit))
+        plots.append(
+            figures.input_variable(name, np.asarray(dataset.column(name)), dataset.y, weight, label=label, unit=unit)
+        )
     rows = tuple(
         (facts.label(p.variable)[0], p.direction, p.one_sided["auc"], *p.likelihood_ratio.values())
         for p in assessment.variables
@@ -165,17 +173,25 @@ def _inputs(facts: StudyFacts, dataset: Dataset, weight: NDArray[Any], assessmen
     blocks: list[Block] = [Gallery(tuple(plots))]
     if rows:
         metrics = tuple(METRICS[name].title for name in assessment.variables[0].likelihood_ratio)
-        note = "One cut in the direction stated, then the binned likelihood ratio, which also finds peaks (cross-fitted in two halves)."
-        blocks.append(Table("What each variable alone can do", ("variable", "one cut", "AUC of one cut", *metrics), rows, (note,)))
+        note = "One cut in the direction stated; then the binned likelihood ratio, cross-fitted in halves, which finds peaks."
+        blocks.append(
+            Table("What each variable alone can do", ("variable", "one cut", "AUC of one cut", *metrics), rows, (note,))
+        )
     return blocks
 
 
 def _flat_inputs(dataset: Dataset) -> list[str]:
-    return [name for name, column in dataset.schema.items() if column.role != "identity" and not column.jagged and column.dtype.startswith("float")]
+    return [
+        name
+        for name, column in dataset.schema.items()
+        if column.role != "identity" and not column.jagged and column.dtype.startswith("float")
+    ]
 
 
 def _correlations(dataset: Dataset, weight: NDArray[Any]) -> Plot:
-    return figures.linear_correlations({n: np.asarray(dataset.column(n)) for n in _flat_inputs(dataset)}, dataset.y, weight)
+    return figures.linear_correlations(
+        {n: np.asarray(dataset.column(n)) for n in _flat_inputs(dataset)}, dataset.y, weight
+    )
 
 
 def _reweighting(facts: StudyFacts, reweighting: Reweighting | None) -> list[Block]:
@@ -202,7 +218,7 @@ def _reweighting(facts: StudyFacts, reweighting: Reweighting | None) -> list[Blo
             note=note,
         )
         blocks.append(plot)
-    rows = tuple(
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
         (name, before, after, lost, uncovered)
         for name, before, after, lost, uncovered in zip(
             ("background", "signal"),
@@ -213,7 +229,13 @@ def _reweighting(facts: StudyFacts, reweighting: Reweighting | None) -> list[Blo
             strict=True,
         )
     )
-    columns = ("class", "effective events before", "after", "share without counterpart", "share of the target not covered")
+    columns = (
+        "class",
+        "effective events before",
+        "after",
+        "share without counterpart",
+        "share of the target not covered",
+    )
     return [*blocks, Table("Effective sample sizes (Σw)²/Σw²", columns, rows)]
 
 
@@ -224,8 +246,8 @@ def _overtraining(assessment: Assessment, shown: Sequence[str]) -> list[Block]:
         rows.append((name, s.ks_p_value, s.chi2_p_value, b.ks_p_value, b.chi2_p_value))
     columns = ("model", "signal p (KS)", "signal p (χ²)", "background p (KS)", "background p (χ²)")
     note = (
-        "The model of the first fold: events it was trained on against events it has never seen. A small p-value says that the "
-        "output differs between them; scores used above are of unseen events, so that results are not flattered by it."
+        "The model of the first fold: events it was trained on against events it has never seen. A small p-value says that "
+        "the output differs between them; results are of unseen events, so that they are not flattered by it."
     )
     plots = tuple(figures.overtraining_check(name, assessment.models[name].overtraining) for name in shown)
     return [Gallery(plots), Table("Overtraining check: p-values", columns, tuple(rows), (note,))]
@@ -286,7 +308,13 @@ def _bins(facts: StudyFacts, assessment: Assessment, shown: Sequence[str]) -> li
             for name, result in binned.items()
             for b in result.bins
         )
-        columns = ("model", label + (f" [{unit}]" if unit else ""), "1/ε_B, cut of the bin", "1/ε_B, inclusive cut", "ε_S, inclusive cut")
+        columns = (
+            "model",
+            label + (f" [{unit}]" if unit else ""),
+            "1/ε_B, cut of the bin",
+            "1/ε_B, inclusive cut",
+            "ε_S, inclusive cut",
+        )
         blocks.append(Table(f"Rejection at 50 % signal efficiency in bins of {label}", columns, rows))
     return blocks
 
@@ -310,7 +338,10 @@ def _calibration(assessment: Assessment, shown: Sequence[str]) -> list[Block]:
 def _convergence(facts: StudyFacts) -> list[Block]:
     folds = {
         name: [
-            {kind: [epoch[f"{kind}_loss"] for epoch in history if f"{kind}_loss" in epoch] for kind in ("train", "validation")}
+            {
+                kind: [epoch[f"{kind}_loss"] for epoch in history if f"{kind}_loss" in epoch]
+                for kind in ("train", "validation")
+            }
             for history in model.histories
             if history
         ]
@@ -329,10 +360,12 @@ def _ledger(facts: StudyFacts, dataset: Dataset) -> list[Block]:
         masks = {"train": train, "validation": validation, "test": test}
         ledger = ledger.with_stage(f"model of fold {k}", masks, dataset.y, dataset.weight)
     ledger.check()
-    words = "Every event read is rejected by one named cut, dropped, or selected; every selected event is in one fold. Counts balance exactly."
+    words = "Every event read is rejected by one cut, dropped, or selected; a selected event is in one fold. Counts balance exactly."
     blocks: list[Block] = [Text(words), Table.of_rows("Ledger", ledger.rows())]
     broken = ledger.not_finite_rows()
-    blocks.append(Table.of_rows("Values that are not finite", broken) if broken else Text("All values kept are finite."))
+    blocks.append(
+        Table.of_rows("Values that are not finite", broken) if broken else Text("All values kept are finite.")
+    )
     policies = tuple((name, model.weight_policy) for name, model in facts.models.items())
     return [*blocks, Table("Weight policy", ("model", "negative weights"), policies)]
 
@@ -341,14 +374,36 @@ def _cost(facts: StudyFacts, assessment: Assessment) -> list[Block]:
     comparison, points, rows = assessment.comparison, [], []
     for name, model in facts.models.items():
         gain = comparison.measurements[name].get("rejection_at_0.5")
-        rows.append((name, model.estimator, model.inputs, model.parameters, model.training_cpu_seconds, model.microseconds_per_event, gain))
+        rows.append(
+            (
+                name,
+                model.estimator,
+                model.inputs,
+                model.parameters,
+                model.training_cpu_seconds,
+                model.microseconds_per_event,
+                gain,
+            )
+        )
         if gain is not None:
             points.append(
                 figures.CostPoint(
-                    name, gain.value, gain.uncertainty, model.training_cpu_seconds.value, model.microseconds_per_event.value
+                    name,
+                    gain.value,
+                    gain.uncertainty,
+                    model.training_cpu_seconds.value,
+                    model.microseconds_per_event.value,
                 )
             )
-    columns = ("model", "estimator", "inputs", "parameters", "training [CPU s]", "inference [µs]", METRICS["rejection_at_0.5"].title)
-    note = "Training is summed over folds, inference is predict_proba for one event out of many on one thread; features come before."
+    columns = (
+        "model",
+        "estimator",
+        "inputs",
+        "parameters",
+        "training [CPU s]",
+        "inference [µs]",
+        METRICS["rejection_at_0.5"].title,
+    )
+    note = "Training is summed over folds; inference is predict_proba on one thread, without the making of features."
     table = Table("Cost beside gain", columns, tuple(rows), (note,))
     return [figures.gain_against_cost(points), table] if points else [table]

@@ -14,15 +14,29 @@ class Curve(Protocol):
     """Background efficiency at rising signal efficiencies, with a band. All arrays are of shape (point,)."""
 
     @property
-    def signal_efficiency(self) -> Array: ...
+    def signal_efficiency(self) -> Array:
+        """ε_S, from 0 to 1."""
+        ...
+
     @property
-    def background_efficiency(self) -> Array: ...
+    def background_efficiency(self) -> Array:
+        """ε_B at each ε_S."""
+        ...
+
     @property
-    def background_efficiency_low(self) -> Array: ...
+    def background_efficiency_low(self) -> Array:
+        """Lower edge of the band of ε_B."""
+        ...
+
     @property
-    def background_efficiency_high(self) -> Array: ...
+    def background_efficiency_high(self) -> Array:
+        """Upper edge of the band of ε_B."""
+        ...
+
     @property
-    def threshold(self) -> Array: ...
+    def threshold(self) -> Array:
+        """The cut on the output; infinite where nothing passes."""
+        ...
 
 
 CURVE_ARRAYS = (
@@ -51,7 +65,8 @@ def thinned(curve: Curve, points: int) -> dict[str, Array]:
 
 def inverse(efficiency: Array) -> Array:
     """1/ε, infinite where ε is not positive."""
-    return np.divide(1.0, efficiency, out=np.full_like(efficiency, np.inf, dtype=float), where=efficiency > 0)
+    result: Array = np.divide(1.0, efficiency, out=np.full_like(efficiency, np.inf, dtype=float), where=efficiency > 0)
+    return result
 
 
 def significance(signal: Array, background: Array, relative_uncertainty: float) -> Array:
@@ -62,4 +77,5 @@ def significance(signal: Array, background: Array, relative_uncertainty: float) 
     """
     variance = background + (relative_uncertainty * background) ** 2
     root = np.sqrt(np.maximum(variance, 0.0))
-    return np.divide(signal, root, out=np.full_like(root, np.nan), where=root > 0)
+    result: Array = np.divide(signal, root, out=np.full_like(root, np.nan), where=root > 0)
+    return result

@@ -42,7 +42,11 @@ def _average_plots(found: AverageImages, extent: float, label: str) -> tuple[Plo
     averages = figures.average_images(pictures, extent, name=f"average-images-{stem}", intensity=label)
     caption = f"{found.description}: average signal minus average background image; colours are centred at zero."
     difference = figures.image_difference(
-        found.difference, extent, name=f"image-difference-{stem}", title=f"Difference: {found.description}", caption=caption
+        found.difference,
+        extent,
+        name=f"image-difference-{stem}",
+        title=f"Difference: {found.description}",
+        caption=caption,
     )
     return averages, difference
 
@@ -75,7 +79,9 @@ def _model_blocks(name: str, model: ModelInsight, extent: float, label: Label) -
     if model.most_activating is not None:
         found = model.most_activating
         best = np.argsort(-np.abs(found.signal_fraction - 0.5), kind="stable")[:NODES_SHOWN]
-        nodes = {f"node {found.node[i]} ({100 * found.signal_fraction[i]:.0f} % signal)": [found.average[i]] for i in best}
+        nodes = {
+            f"node {found.node[i]} ({100 * found.signal_fraction[i]:.0f} % signal)": [found.average[i]] for i in best
+        }
         blocks.append(figures.most_activating_images(name, nodes, layer=found.layer))
     plots = []
     for variable, given in model.conditional.items():

@@ -19,7 +19,7 @@ def with_uncertainty(value: float, uncertainty: float | None) -> str:
     >>> with_uncertainty(-12345.6, 789.0)
     '−12\u202f346 ± 789'
     """
-    if value is None or math.isnan(value):
+    if math.isnan(value):
         return NOTHING
     if math.isinf(value) or uncertainty is None or not math.isfinite(uncertainty) or uncertainty <= 0:
         return number(value)

@@ -94,8 +94,8 @@ def write_report(
 ) -> Path:
     """Write the page, and each plot as files with its data, and return the page's path.
 
-    The page holds everything it shows. Beside it, a folder holds every plot as ``.svg``, ``.pdf``, ``.png`` and the data
-    drawn as ``.json``.
+    The page holds everything it shows. Beside it, a folder holds every plot as ``.svg``, ``.pdf``, ``.png`` and the
+    data drawn as ``.json``.
 
     Parameters
     ----------
@@ -121,13 +121,17 @@ def write_report(
     _refuse_duplicates("plot name", (p.name for s in sections for p in s.plots))
     figures = figures or path.parent / FIGURES_FOLDER
     images = {p.name: _embedded(p, figures) for s in sections for p in s.plots}
-    page = _environment().get_template("report.html.j2").render(
-        title=title,
-        subtitle=subtitle,
-        sections=sections,
-        images=images,
-        figures=_relative(figures, path.parent),
-        **_inline_assets(),
+    page = (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            title=title,
+            subtitle=subtitle,
+            sections=sections,
+            images=images,
+            figures=_relative(figures, path.parent),
+            **_inline_assets(),
+        )
     )
     with atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8")

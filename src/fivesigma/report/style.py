@@ -1,7 +1,7 @@
 """One look for every figure: mplhep's CMS style without an experiment's name, scaled for a page, and safe for any name.
 
-Names of branches and models come from users' files. `plain` makes any text drawable: no mathtext, no control characters,
-no glyph that the fonts lack.
+Names of branches and models come from users' files. `plain` makes any text drawable: no mathtext, no control
+characters, no glyph that the fonts lack.
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ def figure_style() -> Iterator[None]:
     """Matplotlib's settings while a figure is drawn and saved; the caller's settings come back afterwards."""
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update({**mplhep.style.CMS, **_OVERRIDES})
+        mpl.rcParams.update(mplhep.style.CMS)
+        mpl.rcParams.update(_OVERRIDES)  # type: ignore[arg-type]  # the stubs list every key
         yield
 
 
@@ -124,7 +125,9 @@ def plain(text: object, longest: int = LONGEST_NAME) -> str:
 
 @cache
 def _glyphs() -> frozenset[int]:
-    files = [font_manager.findfont(font_manager.FontProperties(family=name), fallback_to_default=False) for name in FONTS]
+    files = [
+        font_manager.findfont(font_manager.FontProperties(family=name), fallback_to_default=False) for name in FONTS
+    ]
     return frozenset(code for file in files for code in FT2Font(file).get_charmap())
 
 

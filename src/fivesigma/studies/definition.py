@@ -27,9 +27,13 @@ class _Words(BaseModel):
 class SampleWords(_Words):
     """One sample: its files, and what is special about it."""
 
-    files: tuple[str, ...] = Field(description="files, globs or folders; 'fivesigma:NAME' is a sample that ships with the package")
+    files: tuple[str, ...] = Field(
+        description="files, globs or folders; 'fivesigma:NAME' is a sample that ships with the package"
+    )
     tree: str | None = Field(default=None, description="TTree or RNTuple; the only one in the file if left out")
-    label: int | None = Field(default=None, description="1 signal, 0 background; if left out, `labels` decides event by event")
+    label: int | None = Field(
+        default=None, description="1 signal, 0 background; if left out, `labels` decides event by event"
+    )
     weight: str | None = Field(default=None, description="expression that multiplies the study's weight")
 
 
@@ -37,7 +41,9 @@ class ReweightWords(_Words):
     """Take the ratio of spectra out by weights, as arXiv:1511.05190 does with pt."""
 
     variables: tuple[str, ...] = Field(description="columns whose spectra are made equal")
-    mode: Literal["match", "flatten"] = Field(default="match", description="match one class to the other, or flatten both")
+    mode: Literal["match", "flatten"] = Field(
+        default="match", description="match one class to the other, or flatten both"
+    )
     to: Literal["signal", "background"] = Field(default="background", description="the class that keeps its spectrum")
     bins: int = Field(default=20, ge=1, description="bins a variable, of equal population")
 
@@ -54,7 +60,9 @@ class ModelWords(_Words):
 
     estimator: str = Field(description="a name that `fivesigma studies estimators` lists")
     inputs: str | None = Field(default=None, description="a name under `inputs`")
-    scores: tuple[str, ...] = Field(default=(), description="models whose scores join the inputs; fitted on the validation fold")
+    scores: tuple[str, ...] = Field(
+        default=(), description="models whose scores join the inputs; fitted on the validation fold"
+    )
     weight_policy: WeightPolicy = Field(default="keep", description="what is done with negative weights before fitting")
     options: dict[str, Any] = Field(default_factory=dict, description="arguments of the estimator")
 
@@ -70,7 +78,9 @@ class YieldWords(_Words):
 
     signal: float = Field(default=100.0, gt=0, description="expected signal events")
     background: float = Field(default=1000.0, gt=0, description="expected background events")
-    background_uncertainty: float = Field(default=0.1, ge=0, description="relative systematic uncertainty σ_B of the background")
+    background_uncertainty: float = Field(
+        default=0.1, ge=0, description="relative systematic uncertainty σ_B of the background"
+    )
 
 
 class EvaluateWords(_Words):
@@ -79,8 +89,12 @@ class EvaluateWords(_Words):
     metrics: tuple[str, ...] = ("auc", "rejection_at_0.5", "rejection_at_0.2", "significance_improvement_at_0.5")
     baseline: str = Field(description="the model that all others are compared with, event by event")
     replicas: int = Field(default=200, ge=20, description="bootstrap replicas")
-    bins: dict[str, tuple[float, ...]] = Field(default_factory=dict, description="edges of bins in which rejection is measured")
-    restricted: dict[str, str] = Field(default_factory=dict, description="name and selection of restricted phase spaces")
+    bins: dict[str, tuple[float, ...]] = Field(
+        default_factory=dict, description="edges of bins in which rejection is measured"
+    )
+    restricted: dict[str, str] = Field(
+        default_factory=dict, description="name and selection of restricted phase spaces"
+    )
     yields: YieldWords = YieldWords()
 
 
@@ -89,7 +103,9 @@ class ExplainWords(_Words):
 
     models: tuple[str, ...] = ()
     variables: tuple[str, ...] = ()
-    windows: dict[str, str] = Field(default_factory=dict, description="name and selection of windows for average images")
+    windows: dict[str, str] = Field(
+        default_factory=dict, description="name and selection of windows for average images"
+    )
     max_events: int = Field(default=20_000, ge=100, description="events used for looking inside")
 
 
@@ -103,20 +119,30 @@ class StudyDefinition(_Words):
     samples: dict[str, SampleWords]
     labels: str | None = Field(default=None, description="expression that is 1 for signal and 0 for background")
     weights: str | None = Field(default=None, description="expression of the signed event weight; 1 if left out")
-    selection: dict[str, str] = Field(default_factory=dict, description="name and expression of each cut, applied in order")
+    selection: dict[str, str] = Field(
+        default_factory=dict, description="name and expression of each cut, applied in order"
+    )
     new_variables: dict[str, str] = Field(default_factory=dict, description="name and expression of each new column")
     observers: tuple[str, ...] = Field(default=(), description="columns kept but never shown to a model")
     identity: tuple[str, ...] = Field(description="columns that tell one event from another; their hash is the fold")
-    row: tuple[str, ...] = Field(default=(), description="columns that tell one row from another; `identity` if left out")
-    nan: Literal["error", "drop", "keep"] = Field(default="error", description="what a NaN or infinity in a kept column does")
+    row: tuple[str, ...] = Field(
+        default=(), description="columns that tell one row from another; `identity` if left out"
+    )
+    nan: Literal["error", "drop", "keep"] = Field(
+        default="error", description="what a NaN or infinity in a kept column does"
+    )
     folds: int = Field(default=5, ge=3, description="folds: one tests, one validates, the others train, in turn")
     reweight: ReweightWords | None = None
     inputs: dict[str, InputWords]
     models: dict[str, ModelWords]
     evaluate: EvaluateWords
     explain: ExplainWords = ExplainWords()
-    titles: dict[str, str] = Field(default_factory=dict, description="name of a column on axes, with its unit in brackets")
-    published: dict[str, dict[str, float]] = Field(default_factory=dict, description="published value by model and metric")
+    titles: dict[str, str] = Field(
+        default_factory=dict, description="name of a column on axes, with its unit in brackets"
+    )
+    published: dict[str, dict[str, float]] = Field(
+        default_factory=dict, description="published value by model and metric"
+    )
 
     @model_validator(mode="after")
     def _names_are_known(self) -> StudyDefinition:
@@ -126,7 +152,9 @@ class StudyDefinition(_Words):
             for score in model.scores:
                 if score not in self.models or self.models[score].scores:
                     plain = [m for m, words in self.models.items() if not words.scores]
-                    raise ValueError(f"models.{name}.scores: {unknown_name('model with scores of its own', score, plain)}")
+                    raise ValueError(
+                        f"models.{name}.scores: {unknown_name('model with scores of its own', score, plain)}"
+                    )
         for where, names in (("evaluate.baseline", [self.evaluate.baseline]), ("explain.models", self.explain.models)):
             for name in names:
                 if name not in self.models:
@@ -164,7 +192,9 @@ def load_study(study: str | Path) -> StudyDefinition:
 def parse_study(content: Any, source: str = "study") -> StudyDefinition:
     """Check the content of a study's YAML (see :func:`load_study` for the errors)."""
     if not isinstance(content, dict):
-        raise ConfigError(f"{source}: expected a mapping of words such as study, samples, models; got {type(content).__name__}")
+        raise ConfigError(
+            f"{source}: expected a mapping of words such as study, samples, models; got {type(content).__name__}"
+        )
     try:
         return StudyDefinition.model_validate(content)
     except ValidationError as error:
@@ -225,7 +255,11 @@ def resolve_study(
         samples[name] = samples[name].model_copy(update={"files": (files,)})
     chosen = _with_ingredients(definition, models) if models else definition.models
     explained = tuple(name for name in definition.explain.models if name in chosen)
-    changes = {"samples": samples, "models": chosen, "explain": definition.explain.model_copy(update={"models": explained})}
+    changes = {
+        "samples": samples,
+        "models": chosen,
+        "explain": definition.explain.model_copy(update={"models": explained}),
+    }
     definition = definition.model_copy(update=changes)
     for name, words in definition.inputs.items():
         accept_options("input", name, FEATURES[words.features], words.options)
@@ -247,7 +281,9 @@ def _with_ingredients(definition: StudyDefinition, models: Sequence[str]) -> dic
 def input_files(sample: SampleWords) -> tuple[str, ...]:
     """The sample's files, with those that ship with the package as full paths."""
     folder = Path(str(resources.files("fivesigma.studies"))) / "data"
-    return tuple(str(folder / file.removeprefix(_PACKAGED)) if file.startswith(_PACKAGED) else file for file in sample.files)
+    return tuple(
+        str(folder / file.removeprefix(_PACKAGED)) if file.startswith(_PACKAGED) else file for file in sample.files
+    )
 
 
 def accept_options(kind: str, name: str, factory: Any, options: Mapping[str, Any]) -> None:

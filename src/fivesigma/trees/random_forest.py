@@ -87,6 +87,7 @@ class RandomForest(BinaryClassifier):
             random_state=self.seed,
             n_jobs=self.threads,
         ).fit(X, y, sample_weight=weight / weight.mean())
+        self.forest_.n_jobs = 1  # threads would add the trees up in any order: predictions would differ in the last bit
         return self
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:

@@ -23,8 +23,8 @@ def reliability(models: Mapping[str, Calibration], *, name: str = "calibration")
     return Plot(
         name=name,
         title="Calibration",
-        caption="Observed signal fraction in bins of the predicted one, with 68 % intervals; a calibrated model lies on the "
-        "diagonal. Below: how the sum of weights is spread over the predictions.",
+        caption="Observed signal fraction in bins of the predicted one, with 68 % intervals; a calibrated model lies "
+        "on the diagonal. Below: how the sum of weights is spread over the predictions.",
         data={"models": {model: {a: getattr(c, a) for a in ARRAYS} for model, c in models.items()}},
         draw=_draw_reliability,
         size=(8.0, 5.4),

@@ -46,10 +46,11 @@ def _draw_averages(figure: Figure, data: Mapping[str, Any]) -> None:
     pictures = {title: array(image) for title, image in data["images"].items()}
     top = max((float(np.nanmax(p)) for p in pictures.values()), default=1.0)
     top = top if top > 0 else 1.0
-    norm = LogNorm(top / 10**DECADES, top, clip=True)
+    bottom = top / 10**DECADES
+    norm = LogNorm(bottom, top, clip=True)
     panels = figure.subplots(1, len(pictures), sharey=True, squeeze=False)[0]
     for axes, (title, picture) in zip(panels, pictures.items(), strict=True):
-        lit = np.where(picture > norm.vmin, picture, norm.vmin)
+        lit = np.where(picture > bottom, picture, bottom)
         drawn = _draw_image(axes, lit, data["extent"], norm=norm, cmap=SEQUENTIAL)
         axes.set_title(plain(title), loc="right", fontsize=11)
         axes.set_xlabel(ETA_LABEL)
@@ -118,8 +119,8 @@ def convolved_differences(model: str, differences: ArrayLike, *, columns: int = 
     return _grid(
         f"convolved-{file_stem(model)}",
         f"Convolved differences: {model}",
-        "Average signal image minus average background image, each convolved with a first-layer filter: red where signal "
-        "activates the filter more, blue where background does. Each on its own scale.",
+        "Average signal image minus average background image, each convolved with a first-layer filter: red where "
+        "signal activates the filter more, blue where background does. Each on its own scale.",
         images,
         columns,
     )
@@ -174,7 +175,8 @@ def most_activating_images(
     return Plot(
         name=f"most-activating-{file_stem(model)}",
         title=f"Most activating images: {model}",
-        caption=f"Jets that activate nodes of {layer} most, the strongest on the left; each on its own logarithmic scale.",
+        caption=f"Jets that activate nodes of {layer} most, the strongest on the left; each on its own "
+        "logarithmic scale.",
         data={"nodes": {label: list(images) for label, images in nodes.items()}, "layer": layer},
         draw=_draw_activating,
         size=(1.05 * most + 1.9, 1.08 * max(len(nodes), 1) + 0.15),
@@ -198,8 +200,8 @@ def _log_scaled(image: NDArray[Any], decades: float = 4.0) -> NDArray[Any]:
 def pixel_correlations(images: Mapping[str, ArrayLike], extent: float, *, name: str = "pixel-correlations") -> Plot:
     """Linear correlation of each pixel with a model's output, one panel per entry (a model, or a phase space).
 
-    Each image is of shape (φ, η) with coefficients −1…1; pixels that never vary may be NaN and stay grey. All panels share
-    one scale centred at zero.
+    Each image is of shape (φ, η) with coefficients −1…1; pixels that never vary may be NaN and stay grey. All panels
+    share one scale centred at zero.
     """
     columns = min(len(images), 3)
     rows = math.ceil(len(images) / columns)

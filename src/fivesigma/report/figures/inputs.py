@@ -23,7 +23,7 @@ from fivesigma.report.style import (
 )
 
 OUTSIDE = 0.003
-"""Share of the events that may lie beyond each end of an input variable's axis when its limits are found from the data."""
+"""Share of the events that may lie beyond each end of an axis whose limits are found from the data."""
 
 
 def input_variable(
@@ -64,9 +64,7 @@ def input_variable(
     return Plot(
         name=f"input-{file_stem(variable)}",
         title=f"Input variable {variable}",
-        caption=". ".join(
-            ["Each class normalised to one; bars are statistical (√Σw²)", *(n for n in notes if n)]
-        )
+        caption=". ".join(["Each class normalised to one; bars are statistical (√Σw²)", *(n for n in notes if n)])
         + ".",
         data={"variable": variable, "label": label or variable, "unit": unit, "edges": edges, **classes},
         draw=_draw_input_variable,
@@ -79,7 +77,7 @@ def _edges(x: NDArray[Any], bins: int, limits: tuple[float, float] | None) -> ND
     low, high = limits
     integers = len(x) > 0 and np.array_equal(x, np.round(x)) and high - low <= bins
     if integers:  # one bin for each value: multiplicities must not beat against the bins
-        return np.arange(np.floor(low), np.ceil(high) + 2) - 0.5
+        return np.asarray(np.arange(np.floor(low), np.ceil(high) + 2) - 0.5)
     return np.linspace(low, high if high > low else low + 1.0, bins + 1)
 
 
@@ -147,7 +145,7 @@ def _correlation(table: NDArray[Any], weight: NDArray[Any]) -> NDArray[Any]:
     covariance = (centred * weight) @ centred.T / total
     spread = np.sqrt(np.maximum(np.diag(covariance), 0.0))
     scale = np.outer(spread, spread)
-    return np.divide(covariance, scale, out=np.full_like(covariance, np.nan), where=scale > 0)
+    return np.asarray(np.divide(covariance, scale, out=np.full_like(covariance, np.nan), where=scale > 0))
 
 
 def _draw_correlations(figure: Figure, data: Mapping[str, Any]) -> None:
@@ -186,8 +184,8 @@ def reweighting_closure(
 ) -> Plot:
     """A variable before and after reweighting against the distribution it should have, and the ratio to it.
 
-    Histograms are sums of weights in the bins of ``edges`` (bin + 1,) with their uncertainties √Σw², all of shape (bin,);
-    each is drawn normalised to unit area.
+    Histograms are sums of weights in the bins of ``edges`` (bin + 1,) with their uncertainties √Σw², all of shape
+    (bin,); each is drawn normalised to unit area.
     """
     widths = np.diff(np.asarray(edges, dtype=float))
     histograms = {
@@ -199,7 +197,7 @@ def reweighting_closure(
     return Plot(
         name=f"reweighting-{file_stem(variable)}",
         title=f"Reweighting closure in {variable}",
-        caption=f"{moved_label} before and after reweighting against {target_label}; unit areas, bars √Σw². {note}".strip(),
+        caption=f"{moved_label} before and after reweighting against {target_label}; unit areas, bars √Σw². {note}",
         data={
             "variable": variable, "label": label or variable, "unit": unit, "edges": edges, **histograms,
             "target_label": target_label, "moved_label": moved_label,

@@ -32,14 +32,14 @@ def conditional_distribution(
     edges, output_edges
         of shapes (column + 1,) and (row + 1,)
     densities
-        a panel's title (such as ``"signal"``) to sums of weights of shape (column, row); normalised here, columns without
-        a positive sum stay white
+        a panel's title (such as ``"signal"``) to sums of weights of shape (column, row); normalised here, columns
+        without a positive sum stay white
     """
     columns = {title: _per_column(np.asarray(d, dtype=float)) for title, d in densities.items()}
     return Plot(
         name=f"conditional-{file_stem(model)}-{file_stem(variable)}",
         title=f"Output of {model} given {variable}",
-        caption="Distribution of the output in each bin of the variable, each column normalised to one; the line is the mean.",
+        caption="The output in bins of the variable, each column normalised to one; the line is its mean.",
         data={"model": model, "variable": variable, "label": label or variable, "unit": unit, "edges": edges,
               "output_edges": output_edges, "densities": columns},
         draw=_draw_conditional,
@@ -79,8 +79,8 @@ def permutation_importance(model: str, importances: Mapping[str, Measured], *, m
     return Plot(
         name=f"importance-{file_stem(model)}",
         title=f"Permutation importance: {model}",
-        caption=f"Loss of {metric} when one variable is shuffled among the events; correlated variables stand in for each "
-        "other and then both look small.",
+        caption=f"Loss of {metric} when one variable is shuffled among the events; correlated variables stand in for "
+        "each other and then both look small.",
         data={
             "metric": metric,
             "variables": {n: {"loss": importances[n].value, "uncertainty": importances[n].uncertainty} for n in order},

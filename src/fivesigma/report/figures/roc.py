@@ -1,4 +1,4 @@
-"""Figures that compare models: background rejection against signal efficiency, in bins, at one point, and against cost."""
+"""Figures that compare models: background rejection against signal efficiency, in bins, at one point, against cost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fivesigma.report.blocks import Measured
 from fivesigma.report.curve import Curve, curve_data, inverse
-from fivesigma.report.figures.drawing import array, legend, two_panels
+from fivesigma.report.figures.drawing import array, two_panels
 from fivesigma.report.numbers import with_uncertainty
 from fivesigma.report.plot import Plot, file_stem
 from fivesigma.report.style import axis_label, line_style, plain, watermark
@@ -31,15 +31,15 @@ def background_rejection(
 ) -> Plot:
     """Background rejection 1/ε_B against signal efficiency for several models, with their 68 % bands.
 
-    The lower panel is the ratio to ``reference``, one of the models, if it is given. ``where`` says which events were used,
-    such as a restricted phase space; then give another ``name`` to the file.
+    The lower panel is the ratio to ``reference``, one of the models, if it is given. ``where`` says which events were
+    used, such as a restricted phase space; then give another ``name`` to the file.
     """
     models = {model: _rejection_data(curve) for model, curve in curves.items()}
     ratio = f" The lower panel is the ratio to {reference}." if reference else ""
     return Plot(
         name=name,
         title="Background rejection against signal efficiency" + (f" ({where})" if where else ""),
-        caption=f"Bands are 68 % intervals; models in the legend are ordered by rejection at 50 % signal efficiency.{ratio}",
+        caption=f"Bands are 68 % intervals; the legend is ordered by rejection at 50 % signal efficiency.{ratio}",
         data={"models": models, "reference": reference, "where": where},
         draw=_draw_rejection,
         size=(8.0, 5.6 if reference else 4.8),
@@ -107,7 +107,9 @@ def _draw_curves(axes: Axes, models: Mapping[str, Mapping[str, Any]], quantity: 
         axes.fill_between(x, low, high, where=drawn, color=look.color, alpha=0.18, linewidth=0)
 
 
-def _side_legend(figure: Figure, axes: Axes, models: Mapping[str, Mapping[str, Any]], quantity: str = "rejection") -> None:
+def _side_legend(
+    figure: Figure, axes: Axes, models: Mapping[str, Mapping[str, Any]], quantity: str = "rejection"
+) -> None:
     """Beside the axes, the best model first, so that the legend reads in the order of the curves."""
     order = sorted(range(len(models)), key=lambda i: -_at_half(list(models.values())[i], quantity))
     names = list(models)
@@ -170,7 +172,9 @@ def _draw_improvement(figure: Figure, data: Mapping[str, Any]) -> None:
     watermark(axes)
 
 
-def rejection_in_bins(models: Mapping[str, BinnedRejection], *, label: str | None = None, unit: str | None = None) -> Plot:
+def rejection_in_bins(
+    models: Mapping[str, BinnedRejection], *, label: str | None = None, unit: str | None = None
+) -> Plot:
     """Rejection in bins of a variable, with a cut of the same signal efficiency chosen in each bin.
 
     All models must have the same bins; bins where a class is empty are left out.
@@ -249,7 +253,7 @@ def _draw_summary(figure: Figure, data: Mapping[str, Any]) -> None:
     for row, value, error in zip(rows, values, errors, strict=True):
         text = "undefined" if np.isnan(value) else with_uncertainty(value, error)
         end = 0.0 if np.isnan(value) else value + np.nan_to_num(error)
-        axes.text(end + 0.02 * top, row, text, va="center", fontsize=10)
+        axes.text(end + 0.02 * top, float(row), text, va="center", fontsize=10)
     axes.set_xlim(0, top * 1.3)
     axes.set_yticks(rows, [plain(n, longest=28) for n in names])
     axes.set_ylim(-0.6, len(names) - 0.4)
@@ -274,8 +278,8 @@ def gain_against_cost(points: Sequence[CostPoint], *, signal_efficiency: float =
     return Plot(
         name="gain-against-cost",
         title="Gain against cost",
-        caption=f"Background rejection at {100 * signal_efficiency:g} % signal efficiency against the processor time of "
-        "training and of applying each model.",
+        caption=f"Background rejection at {100 * signal_efficiency:g} % signal efficiency against the processor time "
+        "of training and of applying each model.",
         data={"signal_efficiency": signal_efficiency, "points": [asdict(p) for p in points]},
         draw=_draw_cost,
         size=(9.6, 4.4),

@@ -37,8 +37,8 @@ def overtraining_check(model: str, check: Overtraining) -> Plot:
     return Plot(
         name=f"overtraining-{file_stem(model)}",
         title=f"Classifier output and overtraining check: {model}",
-        caption="Training events as filled histograms, test events as points; unit areas, uncertainties √Σw². The p-values "
-        "ask whether both come from one distribution.",
+        caption="Training events as filled histograms, test events as points; unit areas, uncertainties √Σw². The "
+        "p-values ask whether both come from one distribution.",
         data=data,
         draw=_draw_overtraining,
         size=(5.6, 5.0),
@@ -52,7 +52,7 @@ def _class_data(check: ClassOvertraining) -> dict[str, Any]:
 
 def _draw_overtraining(figure: Figure, data: Mapping[str, Any]) -> None:
     axes, lower = two_panels(figure)
-    handles = []
+    handles: list[Any] = []
     for kind, label, colour in CLASSES:
         check = data[kind]
         edges, train, test = array(check["edges"]), array(check["train"]), array(check["test"])
@@ -82,7 +82,7 @@ def _draw_overtraining(figure: Figure, data: Mapping[str, Any]) -> None:
 
 def _pull(difference: NDArray[Any], first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
     error = np.hypot(first, second)
-    return np.divide(difference, error, out=np.full_like(error, np.nan), where=error > 0)
+    return np.asarray(np.divide(difference, error, out=np.full_like(error, np.nan), where=error > 0))
 
 
 def cut_efficiencies(
@@ -123,7 +123,9 @@ def _optimal(arrays: Mapping[str, NDArray[Any]], z: NDArray[Any]) -> int | None:
 def _draw_cuts(figure: Figure, data: Mapping[str, Any]) -> None:
     axes, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     figure.get_layout_engine().set(hspace=0.02, h_pad=0.02)  # type: ignore[union-attr, call-arg]
-    arrays = {name: array(data[name]) for name in (*CURVE_ARRAYS, "significance", "significance_low", "significance_high")}
+    arrays = {
+        name: array(data[name]) for name in (*CURVE_ARRAYS, "significance", "significance_low", "significance_high")
+    }
     order = np.argsort(arrays["threshold"], kind="stable")
     x = arrays["threshold"][order]
     (first,) = axes.plot(x, arrays["signal_efficiency"][order], color=SIGNAL_COLOUR, label="signal efficiency")
@@ -151,4 +153,6 @@ def _banded(
 ) -> None:
     dashes = "--" if name == "background_efficiency" else "-"
     axes.plot(x, arrays[name][order], color=colour, linestyle=dashes)
-    axes.fill_between(x, arrays[f"{name}_low"][order], arrays[f"{name}_high"][order], color=colour, alpha=0.25, linewidth=0)
+    axes.fill_between(
+        x, arrays[f"{name}_low"][order], arrays[f"{name}_high"][order], color=colour, alpha=0.25, linewidth=0
+    )

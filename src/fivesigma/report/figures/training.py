@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,15 +16,19 @@ from fivesigma.report.figures.drawing import array
 from fivesigma.report.plot import Plot
 from fivesigma.report.style import BACKGROUND_COLOUR, SIGNAL_COLOUR, plain, watermark
 
+Dashes = Literal["-", "--", "-.", ":"]
 Fold = Mapping[str, Sequence[float]]
-LOSSES = (("train", "training", SIGNAL_COLOUR, "-"), ("validation", "validation", BACKGROUND_COLOUR, "--"))
+LOSSES: tuple[tuple[str, str, str, Dashes], ...] = (
+    ("train", "training", SIGNAL_COLOUR, "-"),
+    ("validation", "validation", BACKGROUND_COLOUR, "--"),
+)
 
 
 def convergence(models: Mapping[str, Sequence[Fold]], *, loss: str = "loss", name: str = "convergence") -> Plot:
     """Training and validation loss by epoch: one panel a model, each fold faint, their mean bold.
 
-    ``models`` maps each model to its folds; a fold has ``train`` and ``validation``, each of shape (epoch,). The mean goes
-    as far as the longest fold, over the folds that reached that epoch. ``loss`` is the name on the axis.
+    ``models`` maps each model to its folds; a fold has ``train`` and ``validation``, each of shape (epoch,). The mean
+    goes as far as the longest fold, over the folds that reached that epoch. ``loss`` is the name on the axis.
     """
     rows = math.ceil(len(models) / 2)
     columns = min(len(models), 2)
@@ -71,4 +75,5 @@ def _mean(losses: Sequence[NDArray[Any]]) -> NDArray[Any]:
         row[: len(loss)] = loss
     known = np.isfinite(table)
     count = known.sum(axis=0)
-    return np.divide(np.where(known, table, 0.0).sum(axis=0), count, out=np.full(len(count), np.nan), where=count > 0)
+    sums = np.where(known, table, 0.0).sum(axis=0)
+    return np.asarray(np.divide(sums, count, out=np.full(len(count), np.nan), where=count > 0))
