@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from tests.dataset.test_convert import changed, folder_bytes
 
-from fivesigma.core.errors import OutputError, ResumeError
-from fivesigma.dataset import Conversion, Dataset, convert
+from fivesigma.core.errors import FileFormatError, OutputError, ResumeError
+from fivesigma.dataset import Conversion, Dataset, convert, scan_inputs
 
 CHILD = """
 import json, os, signal, sys
@@ -147,6 +147,18 @@ def test_a_second_writer_is_refused(jets: Conversion, tmp_path: Path) -> None:
         with pytest.raises(OutputError, match="another process is converting"):
             convert(jets, tmp_path / "out")
     convert(jets, tmp_path / "out")
+
+
+def test_a_file_gone_for_a_while_costs_nothing(jets: Conversion, tmp_path: Path) -> None:
+    inputs = scan_inputs(jets)
+    away = tmp_path / "away"
+    background = Path(jets.samples[1].files[0])
+    background.rename(away)
+    with pytest.raises(FileFormatError, match="is gone"):
+        convert(jets, tmp_path / "out", inputs)
+    assert len(list(tmp_path.glob(".out.partial/shards/*.bin"))) == 3
+    away.rename(background)
+    assert len(convert(jets, tmp_path / "out", inputs)) > 150
 
 
 def test_a_full_disk_leaves_what_is_done(jets: Conversion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,8 +35,8 @@ QUICK: dict[str, dict[str, Any]] = {
 
 def expected_failures(estimator: Any) -> dict[str, str]:
     """Checks that cannot pass, each with its reason; pytest counts one that passes as an error."""
-    if isinstance(estimator, LikelihoodRatio | SingleVariable | Cuts):
-        return {}
+    if isinstance(estimator, SingleVariable):
+        return {"check_classifiers_train": "wants an accuracy that needs both of its two variables"}
     return {}
 
 
@@ -66,7 +66,7 @@ def test_every_estimator_of_the_study_is_registered() -> None:
 @pytest.mark.parametrize("name", TABULAR)
 def test_a_folder_gives_the_same_predictions_and_options(name: str, tmp_path: Path) -> None:
     model = ESTIMATORS[name](**QUICK.get(name, {})).fit(X, Y)
-    assert isinstance(model, Estimator)
+    assert issubclass(ESTIMATORS[name], Estimator)
     model.save(tmp_path / "a" / "model")
     loaded = ESTIMATORS[name].load(tmp_path / "a" / "model")
     np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))

@@ -54,7 +54,9 @@ def test_a_killed_training_goes_on_to_the_same_bits(
     resumed = model_of(name, checkpoint=tmp_path, **options).fit(X[:900], y[:900], validation=validation)
 
     assert losses(resumed) == losses(whole)
-    for (key, ours), theirs in zip(resumed.network_.state_dict().items(), whole.network_.state_dict().values(), strict=True):
+    for (key, ours), theirs in zip(
+        resumed.network_.state_dict().items(), whole.network_.state_dict().values(), strict=True
+    ):
         assert torch.equal(ours, theirs), key
     np.testing.assert_array_equal(resumed.predict_proba(X), whole.predict_proba(X))
 
@@ -109,7 +111,9 @@ def test_a_damaged_checkpoint_is_seen(images: Images, tmp_path: Path) -> None:
 
 def test_a_loss_that_is_not_finite_stops_with_epoch_and_batch(images: Images) -> None:
     X, y = images
-    with pytest.raises(ModelError, match=r"the loss is (nan|inf) in batch \d+ of 10, epoch \d+; try a learning rate below"):
+    with pytest.raises(
+        ModelError, match=r"the loss is (nan|inf) in batch \d+ of 10, epoch \d+; try a learning rate below"
+    ):
         model_of("dense", learning_rate=1e30, optimiser="sgd", batch_norm=False).fit(X, y)
 
 

@@ -63,7 +63,9 @@ def test_an_exclusive_or_is_learned() -> None:
     rng = np.random.default_rng(3)
     X = rng.normal(size=(3000, 2))
     y = (X[:, 0] * X[:, 1] > 0).astype(int)
-    model = DenseClassifier(epochs=15, batch_size=64, dropout=0.0, architecture={"nodes": [32, 16]}).fit(X[:2000], y[:2000])
+    model = DenseClassifier(epochs=15, batch_size=64, dropout=0.0, architecture={"nodes": [32, 16]}).fit(
+        X[:2000], y[:2000]
+    )
     assert roc_auc_score(y[2000:], model.predict_proba(X[2000:])[:, 1]) > 0.98
 
 

@@ -19,7 +19,8 @@ def slow_locally_connected(layer: LocallyConnected2d, x: Tensor) -> Tensor:
             weight = layer.weight[row, :, column].unflatten(1, (layer.size, layer.channels)).permute(3, 2, 0, 1)
             value = torch.einsum("bcij,fcij->bf", patch, weight)
             places.append(value if layer.bias is None else value + layer.bias[row, column])
-    return torch.stack(places, dim=2).unflatten(2, (layer.rows, layer.columns))
+    image: Tensor = torch.stack(places, dim=2).unflatten(2, (layer.rows, layer.columns))
+    return image
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,9 @@ def test_locally_connected_is_the_loop_over_places(
     ours, slow = layer(x), slow_locally_connected(layer, x)
     torch.testing.assert_close(ours, slow, rtol=1e-4, atol=1e-5)
     grad, inputs = torch.randn_like(slow), (x, *layer.parameters())
-    for one, other in zip(torch.autograd.grad(ours, inputs, grad), torch.autograd.grad(slow, inputs, grad), strict=True):
+    for one, other in zip(
+        torch.autograd.grad(ours, inputs, grad), torch.autograd.grad(slow, inputs, grad), strict=True
+    ):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 

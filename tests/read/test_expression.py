@@ -101,7 +101,7 @@ def test_equals_python_row_by_row(text: str, seed: int) -> None:
     ],
 )
 def test_closed_forms(text: str, expected: Any) -> None:
-    columns = {
+    columns: dict[str, Column] = {
         "x": np.array([1, 2, 3], np.float32),
         "n": np.array([1, 2, 4], np.uint8),
         "record.value": np.array([1.0, 2, 3]),

@@ -308,7 +308,7 @@ def report_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page with all sections; figures in some of them only, because saving one takes about a second."""
     folder = tmp_path_factory.mktemp("report")
     drawn = ("inputs", "cuts", "calibration", "jet-images", "learned")
-    sections = toy_sections({anchor: 1 for anchor in drawn})
+    sections = toy_sections(dict.fromkeys(drawn, 1))
     return write_report(folder / "report.html", "W tagging", sections, subtitle="toy events")
 
 

@@ -47,7 +47,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
 
 
 def console(browser: webdriver.Chrome) -> list[Any]:
-    return list(browser.get_log("browser"))  # type: ignore[no-untyped-call]
+    return list(browser.get_log("browser"))
 
 
 def problems(browser: webdriver.Chrome) -> list[Any]:

@@ -21,7 +21,8 @@ from fivesigma.report import number, with_uncertainty
         (math.nan, 1.0, "–"),
         (math.inf, math.nan, "∞"),
         (3.0, None, "3"),
-        (0.25, math.nan, "0.2500"),
+        (0.25, math.nan, "0.2500 ± undefined"),
+        (0.25, 0.0, "0.2500"),
     ],
 )
 def test_rounding_follows_the_uncertainty(value: float, uncertainty: float | None, shown: str) -> None:

@@ -25,7 +25,9 @@ def test_finds_what_no_single_cut_can() -> None:
 def test_stops_early_and_keeps_the_best_number_of_trees() -> None:
     X, y = checkerboard(500, 1)
     validation = Labelled(*checkerboard(2_000, 2), np.ones(2_000))
-    model = BoostedTrees(trees=400, learning_rate=0.3, patience=10, min_events_in_leaf=5).fit(X, y, validation=validation)
+    model = BoostedTrees(trees=400, learning_rate=0.3, patience=10, min_events_in_leaf=5).fit(
+        X, y, validation=validation
+    )
     losses = [tree["validation_loss"] for tree in model.history_]
     assert model.booster_.num_trees() == int(np.argmin(losses)) + 1 < len(losses) < 400
     p = model.predict_proba(validation.X)[:, 1]
@@ -47,7 +49,9 @@ def test_negative_weights_are_refused_with_the_policies_that_would_do() -> None:
     X, y = checkerboard(100, 1)
     weight = np.ones(100)
     weight[:3] = -1.0
-    with pytest.raises(InvalidWeightError, match="BoostedTrees cannot learn.*3 of 100.*'absolute-rescaled', 'pair-cancel'"):
+    with pytest.raises(
+        InvalidWeightError, match=r"BoostedTrees cannot learn.*3 of 100.*'absolute-rescaled', 'pair-cancel'"
+    ):
         BoostedTrees().fit(X, y, weight)
     with pytest.raises(InvalidWeightError, match="cannot learn from negative weights"):
         BoostedTrees().fit(X, y, validation=Labelled(X, y, weight))

@@ -22,6 +22,7 @@ import numpy as np
 from fivesigma.core.errors import (
     BranchTypeError,
     ConfigError,
+    FileFormatError,
     FivesigmaError,
     NoEventsError,
     OutputError,
@@ -146,8 +147,8 @@ def convert(conversion: Conversion, output: str | Path, inputs: Inputs | None = 
             _start_or_resume(partial, inputs)
             _convert_all(partial, inputs)
             _finish(partial, inputs)
-        except (ResumeError, OutputError):
-            raise
+        except (ResumeError, OutputError, FileFormatError):
+            raise  # the disk may have room, the file be back, when the next run goes on from here
         except FivesigmaError:
             # The input or the configuration is at fault, so the next run will be another one: leave nothing behind.
             shutil.rmtree(partial, ignore_errors=True)

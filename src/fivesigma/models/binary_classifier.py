@@ -32,8 +32,8 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> NDArray[Any]:
         """The label whose probability is larger, shape (event,)."""
-        signal = self.predict_proba(X)[:, 1] >= 0.5
-        return self.classes_[signal.astype(np.intp)]
+        label = self.predict_proba(X).argmax(axis=1)
+        return np.asarray(self.classes_[label])
 
     def save(self, folder: Path) -> None:
         """Write options and fitted arrays into ``folder``."""

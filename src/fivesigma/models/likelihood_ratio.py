@@ -88,7 +88,8 @@ class LikelihoodRatio(BinaryClassifier):
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """s/(s + b) of the bin, shape (event, 2)."""
-        return two_columns(self.probability_[self._bin(prediction_inputs(self, X))])
+        X = prediction_inputs(self, X)
+        return two_columns(self.probability_[self._bin(X)])
 
     def _bin(self, X: NDArray[np.float64]) -> NDArray[np.intp]:
         bins = self.edges_.shape[1] + 1

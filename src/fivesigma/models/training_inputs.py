@@ -64,7 +64,9 @@ def training_inputs(
     checked = check_weight(estimator, weight, len(X))
     for label in (0, 1):
         if (total := checked[labels == label].sum()) <= 0:
-            raise InvalidWeightError(f"expected a positive sum of weights in class {classes.tolist()[label]!r}, got {total:g}")
+            raise InvalidWeightError(
+                f"expected a positive sum of weights in class {classes.tolist()[label]!r}, got {total:g}"
+            )
     return TrainingInputs(X, labels.astype(np.int8), checked, classes)
 
 

@@ -7,6 +7,7 @@ import math
 MINUS = "\N{MINUS SIGN}"
 THIN = "\N{NARROW NO-BREAK SPACE}"
 NOTHING = "–"
+UNDEFINED = "undefined"
 
 
 def with_uncertainty(value: float, uncertainty: float | None) -> str:
@@ -21,8 +22,10 @@ def with_uncertainty(value: float, uncertainty: float | None) -> str:
     """
     if math.isnan(value):
         return NOTHING
-    if math.isinf(value) or uncertainty is None or not math.isfinite(uncertainty) or uncertainty <= 0:
+    if math.isinf(value) or uncertainty is None or uncertainty == 0:
         return number(value)
+    if not math.isfinite(uncertainty):
+        return f"{number(value)} ± {UNDEFINED}"
     decimals = _decimals(uncertainty)
     return f"{_fixed(value, decimals)} ± {_fixed(uncertainty, decimals)}"
 

@@ -6,13 +6,14 @@ import base64
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from fivesigma.core.errors import ConfigError
 from fivesigma.core.integrity import atomic_path
@@ -25,6 +26,7 @@ LARGEST_SVG = 110_000
 """Bytes of an SVG that is embedded as it is; the page shows larger ones as PNG and links to the vector file."""
 
 FIGURES_FOLDER = "figures"
+_SYMBOL = re.compile(r"([εσ])_([SB])")
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,15 @@ def script_json(content: Any) -> Markup:
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)  # noqa: S704 (nothing that could end the element is left)
+
+
+def symbols(text: object) -> Markup:
+    """Escaped text in which the efficiencies and σ_B have real subscripts.
+
+    >>> symbols("1/ε_B <b>")
+    Markup('1/ε<sub>B</sub> &lt;b&gt;')
+    """
+    return Markup(_SYMBOL.sub(r"\1<sub>\2</sub>", str(escape(text))))  # noqa: S704 (escaped before)
 
 
 def slider_data(block: WorkingPoints) -> dict[str, Any]:
@@ -150,6 +161,7 @@ def _environment() -> Environment:
         "cells": table_cells,
         "script_json": script_json,
         "slider_data": slider_data,
+        "symbols": symbols,
         "fact": lambda value: table_cell(value).text,
     }
     environment.tests |= {"kind": lambda block, name: type(block).__name__ == name}

@@ -130,14 +130,21 @@ def picture(plot: Plot) -> dict[str, bytes]:
     with figure_style():
         figure = Figure(figsize=plot.size, layout="constrained")
         plot.draw(figure, plot.data)
-        for _ in range(LAYOUT_PASSES):
-            figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # the layout is found: finding it again for each format costs half the time
+        _lay_out(figure)
         for form in FORMATS:
             buffer = io.BytesIO()
             figure.savefig(buffer, format=form, metadata=_METADATA[form])
             pictures[form] = buffer.getvalue()
     return pictures
+
+
+def _lay_out(figure: Figure) -> None:
+    """Find the layout once: matplotlib would find it again for each format, and draw everything once more to do so."""
+    engine = figure.get_layout_engine()
+    for _ in range(LAYOUT_PASSES):
+        if engine is not None:
+            engine.execute(figure)
+    figure.set_layout_engine(None)
 
 
 def save_plot(plot: Plot, folder: Path) -> PlotFiles:

@@ -92,7 +92,8 @@ class RandomForest(BinaryClassifier):
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Probabilities of background and signal, shape (event, 2)."""
-        return np.asarray(self.forest_.predict_proba(prediction_inputs(self, X, dtype=np.float32)), dtype=np.float64)
+        X = prediction_inputs(self, X, dtype=np.float32)
+        return np.asarray(self.forest_.predict_proba(X), dtype=np.float64)
 
     @property
     def n_parameters(self) -> int:
