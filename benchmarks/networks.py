@@ -113,7 +113,9 @@ def against_skorch() -> Record:
     torch.manual_seed(1)
     events = Events(torch.randn(N_EVENTS, N_FEATURES), torch.randint(0, 2, (N_EVENTS,)).float(), torch.ones(N_EVENTS))
     command = [str(peer_python()), "-c", PEER_PROGRAM, str(N_EVENTS), str(N_FEATURES), str(BATCH)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=one_thread()) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=one_thread()
+    ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         version = json.loads(process.stdout.readline())
@@ -132,9 +134,7 @@ def against_skorch() -> Record:
     )
 
 
-def against_recipe(
-    name: str, shape: tuple[int, int], channels: int, filters: int, size: int, batch: int
-) -> Record:
+def against_recipe(name: str, shape: tuple[int, int], channels: int, filters: int, size: int, batch: int) -> Record:
     """Forward and backward of one layer in float32; the first layer needs no gradient of the image, in both."""
     torch.manual_seed(1)
     x = torch.randn(batch, channels, *shape, requires_grad=channels > 1)
@@ -145,12 +145,14 @@ def against_recipe(
 
     def recipe() -> Tensor:
         patches = functional.unfold(x, size)  # (batch, channel · size · size, location)
-        return torch.einsum("bkl,lkf->bfl", patches, weight) + bias
+        return (torch.einsum("bkl,lkf->bfl", patches, weight) + bias).view_as(gradient)
+
+    gradient = torch.randn(batch, filters, layer.rows, layer.columns)
 
     def step(forward: Callable[[], Tensor], leaves: list[Tensor]) -> None:
         for leaf in leaves:
             leaf.grad = None
-        forward().square().sum().backward()
+        forward().backward(gradient)
 
     ours, peer, ratio = interleaved(
         timed(lambda: step(lambda: layer(x), [x, *layer.parameters()])), timed(lambda: step(recipe, [x, weight, bias]))

@@ -118,7 +118,7 @@ def run_study(
             return StudyResult(run, metrics, None)
         facts = facts_of(definition, fits.scores, metrics)
         report = write_classification_report(
-            run.path / "report.html", facts, dataset, fits.weight, fits.reweighting, assessment, insight
+            run.path / "report.html", facts, dataset, fits.weight, fits.reweighting, assessment, insight, workers
         )
         write_json(run.path / "manifest.json", manifest_of(metrics, seconds=time.monotonic() - started))
     return StudyResult(run, metrics, report)

@@ -9,8 +9,6 @@ import typer
 from fivesigma.cli import inspect, predict, run, simulate, studies
 from fivesigma.core.errors import FivesigmaError
 
-INTERRUPTED = 130  # the shell's exit status for Ctrl-C
-
 app = typer.Typer(
     name="fivesigma",
     help="From ROOT files to a physics-validated classifier, with every event accounted for.",
@@ -34,6 +32,3 @@ def main() -> None:
     except FivesigmaError as error:
         print(f"fivesigma: {type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("fivesigma: interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr)
-        sys.exit(INTERRUPTED)

@@ -14,6 +14,8 @@ import typer
 from fivesigma.core.errors import ConfigError
 from fivesigma.core.progress import progress_mode
 
+INTERRUPTED = 130  # the shell's exit status for Ctrl-C
+
 Study = Annotated[str, typer.Argument(help="a study that ships with the package, or the path of a YAML file")]
 Inputs = Annotated[
     list[str] | None, typer.Option("--input", metavar="SAMPLE=FILES", help="other files for a sample; may be repeated")
@@ -38,9 +40,13 @@ def parse_inputs(inputs: Sequence[str] | None) -> dict[str, str]:
 
 @contextmanager
 def shown_progress(quiet: bool) -> Iterator[None]:
-    """Bars on a terminal, plain lines elsewhere, nothing with ``--quiet``."""
-    with progress_mode("quiet" if quiet else "auto"):
-        yield
+    """Bars on a terminal, plain lines elsewhere, nothing with ``--quiet``; Ctrl-C ends in words."""
+    try:
+        with progress_mode("quiet" if quiet else "auto"):
+            yield
+    except KeyboardInterrupt:
+        print("fivesigma: interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def print_json(content: Any) -> None:

@@ -276,7 +276,8 @@ def _factors(source: FloatArray, target: FloatArray) -> tuple[FloatArray, float,
     covered = float(target[filled].sum())
     if covered <= 0:
         raise WeightError("the spectra have no bin in common: use wider bins")
-    return factors / covered, float(source[target <= 0].sum()), max(0.0, 1.0 - covered)
+    uncovered = round(1.0 - covered, 12)  # 1 − a sum is rarely exactly zero
+    return factors / covered, float(source[target <= 0].sum()), max(0.0, uncovered)
 
 
 def _closure(

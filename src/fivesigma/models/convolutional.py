@@ -32,6 +32,7 @@ def convolutional_network(
     strides: Sequence[int] = (2, 1, 1),
     pools: Sequence[int] = (1, 3, 2),
     nodes: int = 64,
+    map_dropout: float = 0.0,
 ) -> nn.Sequential:
     """Three times convolution, ReLU and maximum pooling, then a dense layer."""
     if not len(filters) == len(sizes) == len(strides) == len(pools):
@@ -55,14 +56,16 @@ def convolutional_network(
         if batch_norm:
             layers[f"norm{i}"] = nn.BatchNorm2d(n)
         layers[f"relu{i}"] = nn.ReLU()  # (batch, n, row, column)
-        if dropout > 0:
-            layers[f"dropout{i}"] = nn.Dropout2d(dropout)  # whole maps
+        if map_dropout > 0:
+            layers[f"dropout{i}"] = nn.Dropout2d(map_dropout)  # whole maps
         channels = n
     if rows < 1 or columns < 1:
         raise ConfigError(
             f"images of shape {shape} are too small for pools {tuple(pools)} and strides {tuple(strides)}"
         )
     layers["flatten"] = nn.Flatten()  # (batch, channel · row · column)
+    if dropout > 0:
+        layers["dropout_flat"] = nn.Dropout(dropout)
     layers["dense1"] = nn.Linear(channels * rows * columns, nodes)  # (batch, node)
     layers["relu_dense1"] = nn.ReLU()
     if dropout > 0:

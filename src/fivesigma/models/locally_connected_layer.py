@@ -37,11 +37,8 @@ class LocallyConnected2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Products and sums in float32, also under autocast: at these sizes bfloat16 is not faster."""
         with torch.autocast(x.device.type, enabled=False):
-            out: Tensor = _LocalProducts.apply(x.float(), self.weight, self.stride)  # (row, column, batch, filter)
-            if self.bias is not None:
-                out = out + self.bias[:, :, None]
-        image: Tensor = out.permute(2, 3, 0, 1).contiguous()  # (batch, filter, row, column)
-        return image
+            out: Tensor = _LocalProducts.apply(x.float(), self.weight, self.bias, self.stride)
+        return out  # (batch, filter, row, column)
 
     def filters_at(self, row: int, column: int) -> Tensor:
         """The filters of one place as images, shape (filter, channel, size, size)."""
@@ -51,25 +48,28 @@ class LocallyConnected2d(nn.Module):
 
 
 class _LocalProducts(torch.autograd.Function):
-    """(batch, channel, row, column), weight → (row out, column out, batch, filter)."""
+    """(batch, channel, row, column), weight, bias → (batch, filter, row out, column out)."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
         image = x.permute(2, 0, 3, 1).contiguous()  # (row, batch, column, channel)
         rows, size, columns, _, filters = weight.shape
         out = image.new_empty(rows, columns, len(x), filters)
         for r in range(rows):
-            torch.bmm(_patches(image[r * stride], columns, size, stride), weight[r, 0], out=out[r])
-            for i in range(1, size):
+            if bias is None:
+                out[r].zero_()
+            else:
+                out[r].copy_(bias[r, :, None].expand_as(out[r]))
+            for i in range(size):
                 out[r].baddbmm_(_patches(image[r * stride + i], columns, size, stride), weight[r, i])
         ctx.save_for_backward(image, weight)
-        ctx.stride = stride
-        return out
+        ctx.stride, ctx.has_bias = stride, bias is not None
+        return _transposed(out)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None, None]:
         image, weight = ctx.saved_tensors
-        stride, grad = ctx.stride, gradients[0].contiguous()  # (row out, column out, batch, filter)
+        stride, grad = ctx.stride, _transposed(gradients[0].contiguous())  # (row out, column out, batch, filter)
         rows, size, columns, _, _ = weight.shape
         grad_weight = torch.empty_like(weight)
         grad_image = torch.zeros_like(image) if ctx.needs_input_grad[0] else None
@@ -82,7 +82,14 @@ class _LocalProducts(torch.autograd.Function):
                     for j in range(size):  # columns of different patches overlap, so one after another
                         touched = grad_image[r * stride + i][:, j : j + stride * (columns - 1) + 1 : stride]
                         touched += products[:, :, j].transpose(0, 1)
-        return (None if grad_image is None else grad_image.permute(1, 3, 0, 2)), grad_weight, None
+        grad_bias = grad.sum(dim=2) if ctx.has_bias else None
+        return (None if grad_image is None else grad_image.permute(1, 3, 0, 2)), grad_weight, grad_bias, None
+
+
+def _transposed(x: Tensor) -> Tensor:
+    """(a, b, c, d) → (c, d, a, b), written as the transpose of a matrix, for which torch has a fast path."""
+    a, b, c, d = x.shape
+    return x.view(a * b, c * d).t().contiguous().view(c, d, a, b)
 
 
 def _patches(row: Tensor, columns: int, size: int, stride: int) -> Tensor:

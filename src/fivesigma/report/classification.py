@@ -70,6 +70,7 @@ def write_classification_report(
     reweighting: Reweighting | None,
     assessment: Assessment,
     insight: Insight,
+    workers: int = 1,
 ) -> Path:
     """Write ``report.html`` with all sections, and every figure with its data beside it.
 
@@ -99,7 +100,7 @@ def write_classification_report(
         section("provenance", Facts(facts.provenance)),
     ]
     subtitle = f"{facts.reference}" if facts.reference else ""
-    return write_report(path, facts.title, [s for s in sections if s.blocks], subtitle=subtitle)
+    return write_report(path, facts.title, [s for s in sections if s.blocks], subtitle=subtitle, workers=workers)
 
 
 def _results_table(caption: str, comparison: Comparison, baseline: str) -> Table:
@@ -272,7 +273,8 @@ def _cuts(facts: StudyFacts, assessment: Assessment, shown: Sequence[str]) -> li
     for name, model in assessment.models.items():
         cut = model.optimal_cut
         rows.append((name, cut.threshold, cut.signal_efficiency, cut.background_efficiency, cut.significance))
-    note = f"Expected yields before the cut: S = {y.signal:g}, B = {y.background:g}, σ_B = {100 * y.background_uncertainty:g} %."
+    sigma = 100 * y.background_uncertainty
+    note = f"Expected yields before the cut: S = {y.signal:g}, B = {y.background:g}, σ_B = {sigma:g} %."
     best = shown[0]
     points = tuple(
         (p.threshold, p.signal_efficiency, p.background_efficiency, p.rejection, p.s_over_sqrt_b, p.significance)
@@ -360,7 +362,7 @@ def _ledger(facts: StudyFacts, dataset: Dataset) -> list[Block]:
         masks = {"train": train, "validation": validation, "test": test}
         ledger = ledger.with_stage(f"model of fold {k}", masks, dataset.y, dataset.weight)
     ledger.check()
-    words = "Every event read is rejected by one cut, dropped, or selected; a selected event is in one fold. Counts balance exactly."
+    words = "Every event is rejected by one cut, dropped or selected; every selected one is in one fold. Counts balance exactly."
     blocks: list[Block] = [Text(words), Table.of_rows("Ledger", ledger.rows())]
     broken = ledger.not_finite_rows()
     blocks.append(

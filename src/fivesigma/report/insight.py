@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fivesigma.evaluate import Measurement
-from fivesigma.explain import AverageImages, Insight, ModelInsight
+from fivesigma.explain import AverageImages, Insight, ModelInsight, MostActivatingImages
 from fivesigma.report import figures
 from fivesigma.report.blocks import Block, Gallery, Table, Text
 from fivesigma.report.plot import Plot, file_stem
@@ -76,13 +76,8 @@ def _model_blocks(name: str, model: ModelInsight, extent: float, label: Label) -
                 )
             )
         )
-    if model.most_activating is not None:
-        found = model.most_activating
-        best = np.argsort(-np.abs(found.signal_fraction - 0.5), kind="stable")[:NODES_SHOWN]
-        nodes = {
-            f"node {found.node[i]} ({100 * found.signal_fraction[i]:.0f} % signal)": [found.average[i]] for i in best
-        }
-        blocks.append(figures.most_activating_images(name, nodes, layer=found.layer))
+    if model.most_activating is not None and len(model.most_activating.node):
+        blocks.append(_activating_plot(name, model.most_activating))
     plots = []
     for variable, given in model.conditional.items():
         title, unit = label(variable)
@@ -105,6 +100,22 @@ def _model_blocks(name: str, model: ModelInsight, extent: float, label: Label) -
         }
         blocks.append(figures.permutation_importance(name, values))
     return blocks
+
+
+def _activating_plot(name: str, found: MostActivatingImages) -> Plot:
+    """The most signal-like nodes in one row, the most background-like in another."""
+    order = np.argsort(-found.signal_fraction, kind="stable")
+    shown = min(NODES_SHOWN, max(1, len(order) // 2))
+    rows = {"like signal": order[:shown], "like background": order[-shown:]}
+    nodes = {}
+    for kind, chosen in rows.items():
+        fractions = 100 * found.signal_fraction[chosen]
+        nodes[f"{kind}: {fractions[0]:.0f}…{fractions[-1]:.0f} % signal"] = [found.average[i] for i in chosen]
+    caption = (
+        f"For nodes of {found.layer}, the average of the {found.n_images} images that activate each most, ordered by the share "
+        f"of signal among them; each on its own logarithmic scale. {len(found.dead)} nodes put out the same for all."
+    )
+    return figures.most_activating_images(name, nodes, layer=found.layer, caption=caption)
 
 
 def _correlation_table(insight: Insight) -> Table:

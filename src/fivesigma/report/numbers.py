@@ -8,6 +8,7 @@ MINUS = "\N{MINUS SIGN}"
 THIN = "\N{NARROW NO-BREAK SPACE}"
 NOTHING = "–"
 UNDEFINED = "undefined"
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def with_uncertainty(value: float, uncertainty: float | None) -> str:
@@ -42,11 +43,10 @@ def number(value: float, digits: int = 4) -> str:
         return "∞" if value > 0 else f"{MINUS}∞"
     if value == 0 or (float(value).is_integer() and abs(value) < 1e15):
         return _fixed(value, 0)
-    exponent = math.floor(math.log10(abs(value)))
-    if not -4 < exponent < 7:
-        mantissa = f"{value / 10.0**exponent:.{digits - 1}f}".replace("-", MINUS)
-        return f"{mantissa}×10{str(exponent).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
-    return _fixed(value, max(digits - 1 - exponent, 0))
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    if not -4 < int(exponent) < 7:
+        return f"{mantissa.replace('-', MINUS)}×10{str(int(exponent)).translate(_SUPERSCRIPT)}"
+    return _fixed(value, max(digits - 1 - int(exponent), 0))
 
 
 def _decimals(uncertainty: float) -> int:

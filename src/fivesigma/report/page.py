@@ -20,7 +20,7 @@ from fivesigma.core.integrity import atomic_path
 from fivesigma.report.blocks import Cell, Facts, Measured, Section, Table, WorkingPoints
 from fivesigma.report.curve import thinned
 from fivesigma.report.numbers import NOTHING, number, with_uncertainty
-from fivesigma.report.plot import Plot, json_able, save_plot
+from fivesigma.report.plot import PlotFiles, json_able, save_plots
 
 LARGEST_SVG = 110_000
 """Bytes of an SVG that is embedded as it is; the page shows larger ones as PNG and links to the vector file."""
@@ -102,6 +102,7 @@ def write_report(
     *,
     subtitle: str = "",
     figures: Path | None = None,
+    workers: int = 1,
 ) -> Path:
     """Write the page, and each plot as files with its data, and return the page's path.
 
@@ -118,6 +119,8 @@ def write_report(
         in their order; with ``provenance`` given, a last section with it is added unless there is one already
     figures
         the folder of the plots' files; ``figures/`` beside the page by default
+    workers
+        plots drawn at the same time, each in a process of its own
 
     Raises
     ------
@@ -131,7 +134,8 @@ def write_report(
     _refuse_duplicates("section anchor", (s.anchor for s in sections))
     _refuse_duplicates("plot name", (p.name for s in sections for p in s.plots))
     figures = figures or path.parent / FIGURES_FOLDER
-    images = {p.name: _embedded(p, figures) for s in sections for p in s.plots}
+    files = save_plots([p for s in sections for p in s.plots], figures, workers)
+    images = {name: _embedded(f) for name, f in files.items()}
     page = (
         _environment()
         .get_template("report.html.j2")
@@ -162,10 +166,15 @@ def _environment() -> Environment:
         "script_json": script_json,
         "slider_data": slider_data,
         "symbols": symbols,
-        "fact": lambda value: table_cell(value).text,
+        "fact": _fact,
     }
     environment.tests |= {"kind": lambda block, name: type(block).__name__ == name}
     return environment
+
+
+def _fact(value: str | float | bool | None) -> str:
+    """Settings and seeds stand as they were given: neither rounded nor grouped."""
+    return NOTHING if value is None else str(value)
 
 
 def _inline_assets() -> dict[str, Any]:
@@ -180,8 +189,7 @@ def _inline_assets() -> dict[str, Any]:
     return assets
 
 
-def _embedded(plot: Plot, folder: Path) -> str:
-    files = save_plot(plot, folder)
+def _embedded(files: PlotFiles) -> str:
     svg = files.svg.read_bytes()
     if len(svg) <= LARGEST_SVG:
         return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,11 @@ from matplotlib.figure import Figure
 
 from fivesigma.core.errors import ConfigError
 from fivesigma.core.integrity import atomic_path, write_json
+from fivesigma.core.progress import Advance, progress
 from fivesigma.report.style import figure_style
 
 FORMATS = ("svg", "pdf", "png")
+FEWEST_FOR_PROCESSES = 8  # starting a process costs as much as drawing a few figures
 LAYOUT_PASSES = 2
 """Titles over images of fixed aspect are in place only in the second pass of matplotlib's constrained layout."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_+.-]{0,99}")
@@ -142,7 +146,7 @@ def _lay_out(figure: Figure) -> None:
     """Find the layout once: matplotlib would find it again for each format, and draw everything once more to do so."""
     engine = figure.get_layout_engine()
     for _ in range(LAYOUT_PASSES):
-        if engine is not None:
+        if engine is not None and figure.axes:
             engine.execute(figure)
     figure.set_layout_engine(None)
 
@@ -160,4 +164,23 @@ def save_plot(plot: Plot, folder: Path) -> PlotFiles:
         with atomic_path(folder / f"{plot.name}.{form}") as temporary:
             temporary.write_bytes(content)
     write_json(files.json, plot.content())
+    return files
+
+
+def save_plots(plots: Sequence[Plot], folder: Path, workers: int = 1) -> dict[str, PlotFiles]:
+    """Save several plots, ``workers`` at a time in processes of their own; the files by the plots' names."""
+    with progress(len(plots), "drawing", unit="figures") as advance:
+        if workers == 1 or len(plots) < FEWEST_FOR_PROCESSES:
+            return {plot.name: _save_and_advance(plot, folder, advance) for plot in plots}
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            futures = {plot.name: pool.submit(save_plot, plot, folder) for plot in plots}
+            for future in as_completed(futures.values()):
+                future.result()
+                advance(1)
+        return {name: future.result() for name, future in futures.items()}
+
+
+def _save_and_advance(plot: Plot, folder: Path, advance: Advance) -> PlotFiles:
+    files = save_plot(plot, folder)
+    advance(1)
     return files

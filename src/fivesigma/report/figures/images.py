@@ -165,18 +165,19 @@ def _draw_mosaic(axes: Axes, rows: Sequence[Sequence[NDArray[Any]]], **options: 
 
 
 def most_activating_images(
-    model: str, nodes: Mapping[str, Sequence[ArrayLike]], *, layer: str = "the last hidden layer"
+    model: str, nodes: Mapping[str, Sequence[ArrayLike]], *, layer: str = "the last hidden layer", caption: str = ""
 ) -> Plot:
-    """For each node a row with the images that activate it most, the strongest on the left; logarithmic scale.
+    """Rows of images that activate nodes most; logarithmic scale.
 
-    ``nodes`` maps a label, such as ``"node 3 (87 % signal)"``, to images of shape (φ, η).
+    ``nodes`` maps a row's label, such as ``"node 3 (87 % signal)"``, to images of shape (φ, η): a node's images, the
+    strongest on the left, or with a ``caption`` that says so something else, such as the averages of several nodes.
     """
     most = max((len(images) for images in nodes.values()), default=1)
     return Plot(
         name=f"most-activating-{file_stem(model)}",
         title=f"Most activating images: {model}",
-        caption=f"Jets that activate nodes of {layer} most, the strongest on the left; each on its own "
-        "logarithmic scale.",
+        caption=caption
+        or f"Jets that activate nodes of {layer} most, the strongest on the left; each on its own logarithmic scale.",
         data={"nodes": {label: list(images) for label, images in nodes.items()}, "layer": layer},
         draw=_draw_activating,
         size=(1.05 * most + 1.9, 1.08 * max(len(nodes), 1) + 0.15),
