@@ -102,7 +102,9 @@ def score_events(
             X = model_inputs(columns, features, [by_fold[other][k] for other in recipe.scores])
             by_fold[name].append(estimator.predict_proba(X)[:, 1].astype(np.float32))
     if fold is None:
-        return {name: np.mean(scores, axis=0, dtype=np.float64).astype(np.float32) for name, scores in by_fold.items()}
+        return {
+            name: np.asarray(np.mean(scores, axis=0, dtype=np.float64), np.float32) for name, scores in by_fold.items()
+        }
     return {name: own_fold(np.stack(scores), fold) for name, scores in by_fold.items()}
 
 

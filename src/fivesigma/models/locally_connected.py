@@ -17,7 +17,7 @@ from fivesigma.models.networks import NETWORKS, InputScale, Shape, image_shape
 def locally_connected_network(
     shape: Shape,
     *,
-    dropout: float = 0.2,
+    dropout: float = 0.0,
     batch_norm: bool = False,
     filters: Sequence[int] = (16, 16),
     sizes: Sequence[int] = (5, 3),

@@ -167,7 +167,7 @@ def _inputs(facts: StudyFacts, dataset: Dataset, weight: NDArray[Any], assessmen
         plots.append(
             figures.input_variable(name, np.asarray(dataset.column(name)), dataset.y, weight, label=label, unit=unit)
         )
-    rows = tuple(
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
         (facts.label(p.variable)[0], p.direction, p.one_sided["auc"], *p.likelihood_ratio.values())
         for p in assessment.variables
     )
@@ -362,7 +362,7 @@ def _ledger(facts: StudyFacts, dataset: Dataset) -> list[Block]:
         masks = {"train": train, "validation": validation, "test": test}
         ledger = ledger.with_stage(f"model of fold {k}", masks, dataset.y, dataset.weight)
     ledger.check()
-    words = "Every event is rejected by one cut, dropped or selected; every selected one is in one fold. Counts balance exactly."
+    words = "Every event is rejected by one cut, dropped or selected; a selected one is in one fold. Counts balance exactly."
     blocks: list[Block] = [Text(words), Table.of_rows("Ledger", ledger.rows())]
     broken = ledger.not_finite_rows()
     blocks.append(
