@@ -9,7 +9,7 @@ demo: .venv/demo.installed
 	$(BIN)/fivesigma run w-tagging
 
 test: .venv/dev.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: .venv/dev.installed
 	$(BIN)/ruff check
@@ -21,7 +21,7 @@ docs: .venv/dev.installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: .venv/dev.installed
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/run.py
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m benchmarks.run
 
 studies: .venv/dev.installed
 	$(BIN)/fivesigma simulate w-tagging --output runs/samples/w-tagging-large.root --n-signal 80000 --n-background 80000 --seed 1

@@ -78,7 +78,16 @@ def test_inspect_shows_branches_and_first_values(w_tagging_file: Path) -> None:
 
 
 def test_convert_prints_a_ledger_that_balances(few_jets: Path, tmp_path: Path) -> None:
-    words = ["convert", "w-tagging", "--input", f"jets={few_jets}", "--output", str(tmp_path / "run"), "--quiet", "--json"]
+    words = [
+        "convert",
+        "w-tagging",
+        "--input",
+        f"jets={few_jets}",
+        "--output",
+        str(tmp_path / "run"),
+        "--quiet",
+        "--json",
+    ]
     answer = CliRunner().invoke(app, words)
     assert answer.exit_code == 0, answer.output
     content = json.loads(answer.output)

@@ -32,8 +32,8 @@ def test_networks_of_pixels_take_tabular_features_too(name: str) -> None:
 def test_networks_of_images_refuse_tabular_features_and_tiny_images(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"{name}.*needs images.*got events of shape \(7,\)"):
         NETWORKS[name]((7,))
-    with pytest.raises(ConfigError, match=r"\(4, 4\) are too small"):
-        NETWORKS[name]((4, 4))
+    with pytest.raises(ConfigError, match=r"\(1, 1\) are too small"):
+        NETWORKS[name]((1, 1))
     with pytest.raises(ConfigError, match="differ in length"):
         NETWORKS[name]((25, 25), filters=(8,))
 

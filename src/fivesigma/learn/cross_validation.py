@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from fivesigma.core.errors import ModelError
 from fivesigma.core.estimator import ESTIMATORS, Estimator, Labelled
 from fivesigma.core.integrity import atomic_path, content_hash, write_json
-from fivesigma.core.progress import progress, say
+from fivesigma.core.progress import Advance, progress, say
 from fivesigma.core.provenance import versions
 from fivesigma.dataset import Dataset, WeightPolicy, apply_weight_policy, train_validation_test
 from fivesigma.features import FEATURES, Features, features_from_json
@@ -124,8 +124,8 @@ def cross_validate(
     ]
     todo = [task for task in tasks if not _is_done(task)]
     with progress(len(todo), "fitting", unit="fits") as advance:
-        for wave in (False, True):  # combinations wait for the scores that they combine
-            _fit_all([task for task in todo if bool(task.recipe.scores) is wave], workers, advance)
+        waves = [[task for task in todo if bool(task.recipe.scores) is combines] for combines in (False, True)]
+        _fit_all(waves, workers, advance)  # combinations wait for the scores that they combine
     return {recipe.name: read_scores(folder / recipe.name, n_folds) for recipe in recipes}
 
 
@@ -171,24 +171,27 @@ def model_inputs(
     return np.concatenate(blocks, axis=1).astype(np.float32)
 
 
-def _fit_all(tasks: Sequence[_Task], workers: int, advance: Any) -> None:
-    if not tasks:
+def _fit_all(waves: Sequence[Sequence[_Task]], workers: int, advance: Advance) -> None:
+    if not any(waves):
         return
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
-    futures: dict[Future[str], _Task] = {}
     try:
-        futures = {pool.submit(_fit_fold, task): task for task in tasks}
-        for future in as_completed(futures):
-            task = futures[future]
-            try:
-                say(future.result())
-            except Exception as error:
-                raise ModelError(f"model {task.recipe.name!r}, fold {task.k}: {error}") from error
-            advance(1)
+        for tasks in waves:
+            futures = {pool.submit(_fit_fold, task): task for task in tasks}
+            for future in as_completed(futures):
+                say(_said(future, futures[future]))
+                advance(1)
     except BaseException:
         _stop(pool)
         raise
     pool.shutdown()
+
+
+def _said(future: Future[str], task: _Task) -> str:
+    try:
+        return future.result()
+    except Exception as error:
+        raise ModelError(f"model {task.recipe.name!r}, fold {task.k}: {error}") from error
 
 
 def _stop(pool: ProcessPoolExecutor) -> None:
