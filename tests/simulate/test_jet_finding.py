@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import slow_jets
+from tests.simulate import slow_jets
 
 from fivesigma.core.jagged import Jagged
 from fivesigma.physics.kinematics import four_momentum, transverse_momentum

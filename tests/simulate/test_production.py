@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from example_tasks import DyingTask, FailingTask, RandomTask
+from tests.simulate.example_tasks import DyingTask, FailingTask, RandomTask
 
 from fivesigma.core.errors import ConfigError, DatasetError, OutputError, ResumeError, SimulationError
 from fivesigma.core.jagged import Jagged

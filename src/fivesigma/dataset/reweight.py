@@ -1,6 +1,6 @@
 """Take a difference in spectra out of a comparison, by weights.
 
-As in "Jet-images: deep learning edition" (arXiv:1511.05190, section 2): events are weighted such that the jet pt
+As in "Jet-images: deep learning edition" (arXiv:1511.05190): events are weighted such that the jet pt
 spectra of signal and background agree, so that a network cannot tell them apart by pt. Here in any number of variables,
 by the ratio of their binned densities.
 """

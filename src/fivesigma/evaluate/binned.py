@@ -148,4 +148,4 @@ def phase_space(columns: Mapping[str, ArrayLike], windows: Mapping[str, tuple[fl
 
 
 W_WINDOW = {"jet_mass": (79.0, 81.0), "tau21": (0.19, 0.21)}
-"""The restricted phase space of arXiv:1511.05190, section 5.3: jet mass in GeV and τ21 are all but fixed."""
+"""The restricted phase space of arXiv:1511.05190: jet mass in GeV and τ21 are all but fixed."""

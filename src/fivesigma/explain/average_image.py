@@ -1,4 +1,4 @@
-"""Average jet images per class, inclusive and in narrow windows of mass and τ21 (arXiv:1511.05190, figures 4 and 5)."""
+"""Average jet images per class, inclusive and in narrow windows of mass and τ21 (arXiv:1511.05190)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each first-layer filter sees of the difference between the classes (arXiv:1511.05190, figure 8)."""
+"""What each first-layer filter sees of the difference between the classes (arXiv:1511.05190)."""
 
 from __future__ import annotations
 

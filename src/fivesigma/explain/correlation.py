@@ -77,7 +77,7 @@ def pixel_correlation(
     mask: ArrayLike | None = None,
     description: str = "all events",
 ) -> PixelCorrelation:
-    """Pearson correlation of every pixel with the output (arXiv:1511.05190, figure 11).
+    """Pearson correlation of every pixel with the output (arXiv:1511.05190).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What makes a node fire: the average of the images that activate it most (arXiv:1511.05190, figure 10)."""
+"""What makes a node fire: the average of the images that activate it most (arXiv:1511.05190)."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ COLUMNS = ("constituent_pt", "constituent_eta", "constituent_phi", "subjet_pt", 
 @FEATURES.register("jet-images")
 @dataclass
 class JetImages:
-    """Jet images: pixelate → translate → rotate → re-grid → flip → normalise (arXiv:1511.05190, section 2).
+    """Jet images: pixelate → translate → rotate → re-grid → flip → normalise (arXiv:1511.05190).
 
     The steps are defined, one a function, in `fivesigma.features.jet_image`.
 

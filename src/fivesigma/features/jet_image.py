@@ -1,6 +1,6 @@
 """Jet images, one jet at a time, one step a function: pixelate → translate → rotate → re-grid → flip → normalise.
 
-The steps are those of "Jet-images: deep learning edition" (arXiv:1511.05190, section 2). This is the readable
+The steps are those of "Jet-images: deep learning edition" (arXiv:1511.05190). This is the readable
 definition; `fivesigma.features.jet_image_compiled` does the same to many jets at once and is tested against it.
 
 Images have shape (size, size): rows are φ, columns η, both ascending, so that ``imshow(image, origin="lower")``

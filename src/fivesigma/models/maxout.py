@@ -1,4 +1,4 @@
-"""Maxout network on the pixels of a jet image (arXiv:1302.4389; arXiv:1511.05190, Sec. 4)."""
+"""Maxout network on the pixels of a jet image (arXiv:1302.4389; arXiv:1511.05190)."""
 
 from __future__ import annotations
 

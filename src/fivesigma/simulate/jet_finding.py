@@ -118,7 +118,7 @@ def n_subjettiness(
     Defined by Thaler and Van Tilburg, arXiv:1011.2268, and computed by FastJet contrib with ``NormalizedMeasure`` and
     beta = 1: tau_N = sum_k pt_k min_a dR(a, k) / (sum_k pt_k R0), with R0 = ``radius``. The axes a are the N exclusive
     kt axes in the winner-take-all recombination scheme, improved by one pass of minimisation
-    (``OnePass_WTA_KT_Axes``, arXiv:1108.2701), as in the code published with arXiv:1511.05190; ``axes`` takes any
+    (``OnePass_WTA_KT_Axes``, arXiv:1108.2701), our choice where arXiv:1511.05190 leaves it open; ``axes`` takes any
     other choice of FastJet contrib by its name. The minimisation is local and stops at a relative
     precision of about 1e-3, so that tau_N may lie a few percent above the true minimum.
     """

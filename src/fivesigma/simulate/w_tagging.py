@@ -78,8 +78,8 @@ def simulate_w_tagging(
     The sample of arXiv:1511.05190: proton collisions at 13 TeV; signal W' (600 GeV) → W Z → q q' ν ν, background QCD
     dijets; visible particles without muons in 0.1 × 0.1 towers to |eta| < 5; anti-kt jets of R = 1.0, trimmed with kt
     subjets of R = 0.3 at 5 %; 250 < pt < 300 GeV and 65 < mass < 95 GeV after trimming. Of a signal event the leading
-    jet is considered, of a QCD event both leading jets (leading before trimming). As in the code published with the
-    paper there is no cut on the jets' eta beyond that of the towers.
+    jet is considered, of a QCD event both leading jets (leading before trimming). There
+    is no cut on the jets' eta beyond that of the towers: our choice, and ``jet_eta`` is stored.
 
     The tree ``jets`` has one entry a jet, the signal first: ``run_number`` (the seed), ``event_number``, ``jet_index``
     (0 leading), ``label`` (1 signal), ``process_id`` (Pythia's code), ``jet_pt jet_eta jet_phi jet_mass`` (trimmed; eta

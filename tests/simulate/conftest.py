@@ -1,8 +1,0 @@
-"""Makes ``example_tasks`` importable, here and in the processes that a production starts."""
-
-from __future__ import annotations
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))
