@@ -11,7 +11,7 @@ from fivesigma.core.provenance import provenance
 from fivesigma.dataset import Dataset
 from fivesigma.evaluate import METRICS, Assessment, Comparison, Expectation, Measurement, results_rows
 from fivesigma.features import FEATURES, JetImages
-from fivesigma.learn import FoldScores
+from fivesigma.learn import Cost, FoldScores
 from fivesigma.report import ModelFacts, StudyFacts
 from fivesigma.studies import StudyDefinition
 
@@ -44,7 +44,7 @@ def metrics_of(
         "folds": definition.folds,
         "cpu_seconds": cpu_seconds,
         "results": [
-            row for name in assessment.models for row in _rows(name, definition, scores[name], assessment.comparison)
+            row for name in assessment.models for row in _rows(name, definition, scores, assessment.comparison)
         ],
         "baseline": baseline,
         "differences": [d.to_json() for d in assessment.comparison.differences],
@@ -65,20 +65,31 @@ def _plain_rows(model: str, comparison: Comparison) -> list[dict[str, Any]]:
     return [dict(row) for row in results_rows(model, comparison.measurements[model])]
 
 
-def _rows(name: str, definition: StudyDefinition, scores: FoldScores, comparison: Comparison) -> list[dict[str, Any]]:
+def _rows(
+    name: str, definition: StudyDefinition, scores: Mapping[str, FoldScores], comparison: Comparison
+) -> list[dict[str, Any]]:
     published = {
         metric: {"value": value, "source": definition.reference or ""}
         for metric, value in definition.published.get(name, {}).items()
     }
     rows = [dict(row) for row in results_rows(name, comparison.measurements[name], published)]  # type: ignore[arg-type]
-    for metric, value in cost_of(scores).items():
+    for metric, value in cost_of(name, scores).items():
         rows.append({"model": name, "metric": metric, **value, "reference": None})
     return rows
 
 
-def cost_of(scores: FoldScores) -> dict[str, dict[str, Any]]:
-    """What a model costs: parameters, CPU-seconds of training over all folds, microseconds per event."""
-    cost, folds = scores.cost, len(scores.by_fold)
+def cost_of(name: str, scores: Mapping[str, FoldScores]) -> dict[str, dict[str, Any]]:
+    """What a model costs, with those whose scores it takes: parameters, CPU-seconds of training, microseconds per event."""
+    own = scores[name]
+    costs = [scores[part].cost for part in (name, *own.ingredients)]
+    folds = len(own.by_fold)
+    cost = Cost(
+        parameters=sum(c.parameters for c in costs),
+        training_cpu_seconds=sum(c.training_cpu_seconds for c in costs),
+        training_spread=sum(c.training_spread**2 for c in costs) ** 0.5,
+        microseconds_per_event=sum(c.microseconds_per_event for c in costs),
+        microseconds_spread=sum(c.microseconds_spread**2 for c in costs) ** 0.5,
+    )
     return {
         "parameters": {"value": cost.parameters, "uncertainty": 0.0, "how": "exact"},
         "training_cpu_seconds": {
@@ -106,7 +117,7 @@ def facts_of(definition: StudyDefinition, scores: Mapping[str, FoldScores], metr
         reference=definition.reference,
         baseline=definition.evaluate.baseline,
         n_folds=definition.folds,
-        models={name: _model_facts(definition, name, s) for name, s in scores.items()},
+        models={name: _model_facts(definition, name, scores) for name in scores},
         expectation=Expectation(yields.signal, yields.background, yields.background_uncertainty),
         provenance={**made, "study": definition.model_dump(mode="json", exclude_defaults=True)},
         titles=definition.titles,
@@ -124,18 +135,18 @@ def _image_facts(definition: StudyDefinition) -> dict[str, Any]:
     return {}
 
 
-def _model_facts(definition: StudyDefinition, name: str, scores: FoldScores) -> ModelFacts:
-    words, cost = definition.models[name], cost_of(scores)
+def _model_facts(definition: StudyDefinition, name: str, scores: Mapping[str, FoldScores]) -> ModelFacts:
+    words, cost = definition.models[name], cost_of(name, scores)
     seen = [*(f"score of {other}" for other in words.scores), *([words.inputs] if words.inputs else [])]
     return ModelFacts(
         estimator=words.estimator,
         inputs=", ".join(seen),
         weight_policy=words.weight_policy,
-        parameters=scores.cost.parameters,
+        parameters=cost["parameters"]["value"],
         training_cpu_seconds=Measurement(**cost["training_cpu_seconds"]),
         microseconds_per_event=Measurement(**cost["microseconds_per_event"]),
-        histories=scores.histories,
-        statements=[training["statement"] for training in scores.trainings if "statement" in training],
+        histories=scores[name].histories,
+        statements=[training["statement"] for training in scores[name].trainings if "statement" in training],
     )
 
 
@@ -147,7 +158,7 @@ def manifest_of(metrics: Mapping[str, Any], *, seconds: float) -> dict[str, Any]
 
 def cost_rows(scores: Mapping[str, FoldScores]) -> list[dict[str, Any]]:
     """One row a model: parameters, CPU-seconds, microseconds per event."""
-    return [{"model": name, **{k: round(v["value"], 3) for k, v in cost_of(s).items()}} for name, s in scores.items()]
+    return [{"model": name, **{k: round(v["value"], 3) for k, v in cost_of(name, scores).items()}} for name in scores]
 
 
 def results_table(metrics: Mapping[str, Any]) -> list[dict[str, str]]:

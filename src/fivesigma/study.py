@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,8 +28,8 @@ from fivesigma.dataset import (
     train_validation_test,
 )
 from fivesigma.evaluate import Assessment, Expectation, Questions, ScoredModel, assess
-from fivesigma.explain import Insight, average_images, look_inside
-from fivesigma.features import FEATURES, JetImages
+from fivesigma.explain import Insight, look_inside
+from fivesigma.features import FEATURES
 from fivesigma.learn import FoldScores, Recipe, cross_validate, load_fold_model
 from fivesigma.read import Expression
 from fivesigma.report import write_classification_report
@@ -217,26 +217,21 @@ def evaluate_study(definition: StudyDefinition, dataset: Dataset, fits: Fits) ->
 
 
 def explain_study(definition: StudyDefinition, run: RunDirectory, dataset: Dataset, fits: Fits) -> Insight:
-    """Look inside the models of the first fold, with events that they have not seen; average images are of all events."""
+    """Look inside: out-of-fold scores of all events, and the models of the first fold with events they have not seen."""
     words = definition.explain
-    models = {name: load_fold_model(run.path / "models" / name, 0)[1:] for name in words.models}
-    windows = {name: _passing(dataset, expression) for name, expression in words.windows.items()}
-    test = np.flatnonzero(dataset.fold == 0)[: words.max_events]
-    insight = look_inside(
-        models,
-        columns={name: column[test] for name, column in dataset.columns.items()},
-        y=dataset.y[test],
-        weight=fits.weight[test],
-        event=dataset.event[test],
+    some = slice(0, None) if len(dataset) <= words.max_events else slice(0, None, -(-len(dataset) // words.max_events))
+    return look_inside(
+        {name: load_fold_model(run.path / "models" / name, 0)[1:] for name in words.models},
+        columns={name: column[some] for name, column in dataset.columns.items()},
+        y=dataset.y[some],
+        weight=fits.weight[some],
+        event=dataset.event[some],
+        scores={name: fits.scores[name].out_of_fold(dataset.fold)[some] for name in words.models},
+        unseen=dataset.fold[some] == 0,
         variables=words.variables,
-        windows={name: mask[test] for name, mask in windows.items()},
+        windows={name: _passing(dataset, expression)[some] for name, expression in words.windows.items()},
         seed=definition.seed,
     )
-    for features, _ in models.values():
-        if isinstance(features, JetImages):
-            averages = average_images(features.transform(dataset.columns), dataset.y, fits.weight, windows=windows)
-            return replace(insight, average_images=averages)
-    return insight
 
 
 def _passing(dataset: Dataset, expression: str) -> NDArray[np.bool_]:

@@ -102,3 +102,29 @@ def test_unknown_variables_and_models_without_features_are_named(columns: dict[s
         look_inside({}, variables=("tau2",), **rest)
     with pytest.raises(UnknownNameError, match="cnn\\+mass combines other models' scores"):
         look_inside({"cnn+mass": (None, Trees())}, **rest)
+
+
+def test_given_scores_are_used_and_only_unseen_events_are_put_through_the_model(columns: dict[str, Any]) -> None:
+    y, weight, event = np.arange(200) % 2, np.ones(200), np.arange(200)
+    scores = {"cnn": np.linspace(0, 1, 200)}
+    unseen = np.arange(200) < 60
+    found = look_inside(
+        {"cnn": (Pictures(), Network())},
+        columns=columns,
+        y=y,
+        weight=weight,
+        event=event,
+        scores=scores,
+        unseen=unseen,
+        variables=("mass",),
+        windows={"many": np.arange(200) < 100, "few": np.arange(200) < 20},
+        n_images=10,
+    ).models["cnn"]
+    signal = y == 1
+    by_hand = np.corrcoef(scores["cnn"][signal], columns["mass"][signal])[0, 1]
+    assert found.conditional["mass"].signal_correlation == pytest.approx(by_hand)
+    assert [image.description for image in found.pixel_correlation] == ["all events", "many"]
+    assert found.most_activating is not None
+    hidden = Network().layer_output(columns["picture"][unseen], "relu1")
+    best = np.argsort(-hidden[:, found.most_activating.node[0]], kind="stable")[:10]
+    assert found.most_activating.average[0] == pytest.approx(columns["picture"][unseen][best].mean(axis=0), rel=1e-4)

@@ -16,7 +16,6 @@ from fivesigma.explain.average_image import AverageImages, average_images
 from fivesigma.explain.conditional import ConditionalDistribution, conditional_distribution
 from fivesigma.explain.convolved_difference import ConvolvedDifference, convolved_difference
 from fivesigma.explain.correlation import (
-    MINIMAL_EVENTS,
     LinearCorrelations,
     PixelCorrelation,
     linear_correlations,
@@ -24,6 +23,9 @@ from fivesigma.explain.correlation import (
 )
 from fivesigma.explain.most_activating import MostActivatingImages, most_activating_images
 from fivesigma.explain.permutation_importance import PermutationImportance, permutation_importance
+
+FEWEST_IN_WINDOW = 50
+"""Events below which a window's pixel correlations (of 1/√n and more by chance alone) show nothing but noise."""
 
 
 class FittedFeatures(Protocol):
@@ -78,18 +80,25 @@ def look_inside(
     y: ArrayLike,
     weight: ArrayLike,
     event: ArrayLike,
+    scores: Mapping[str, ArrayLike] | None = None,
+    unseen: ArrayLike | None = None,
     variables: Sequence[str] = (),
     windows: Mapping[str, NDArray[np.bool_]] | None = None,
     n_images: int = 500,
     seed: int = 0,
 ) -> Insight:
-    """Look inside fitted models, with events that they have not been trained on.
+    """Look inside fitted models.
+
+    Correlations and conditional distributions are of ``scores`` and all events; what needs the model itself (activations,
+    importance by permutation) is of the events that it has not seen.
 
     Parameters
     ----------
     models : name → fitted features and fitted estimator.
     columns : name → flat or jagged column of these events.
     y, weight, event : (event,) labels, signed weights, identities.
+    scores : name → out-of-fold score (event,); what the models predict if left out.
+    unseen : (event,) bool, what these models were not trained on; all events if left out.
     variables : names of flat columns that the outputs are compared with.
     windows : description → mask (event,), the restricted phase spaces.
     n_images : for each node, how many of the most activating images are averaged.
@@ -97,32 +106,36 @@ def look_inside(
     labels, weights, regions = np.asarray(y), np.asarray(weight, dtype=np.float64), dict(windows or {})
     judged = {name: np.asarray(_column(columns, name), dtype=np.float64) for name in variables}
     averages: tuple[AverageImages, ...] = ()
-    seen: dict[str, ModelInsight] = {}
-    scores: dict[str, NDArray[Any]] = {}
+    found: dict[str, ModelInsight] = {}
+    judged_scores: dict[str, NDArray[Any]] = {}
+    new = np.ones(len(labels), dtype=bool) if unseen is None else np.asarray(unseen, dtype=bool)
     with progress(len(models), "looking inside", unit="models") as advance:
         for name, (features, estimator) in models.items():
             X = _inputs(name, features, columns)
-            scores[name] = np.asarray(estimator.predict_proba(X)[:, 1], dtype=np.float64)
+            score = np.asarray(scores[name] if scores else estimator.predict_proba(X)[:, 1], dtype=np.float64)
+            judged_scores[name] = score
             conditional = {
                 variable: conditional_distribution(
-                    scores[name], values, labels, weights, bins=_central_edges(values), name=variable
+                    score, values, labels, weights, bins=_central_edges(values), name=variable
                 )
                 for variable, values in judged.items()
             }
             if X.ndim == 3:
                 averages = averages or average_images(X, labels, weights, windows=regions)
-                seen[name] = _image_model(estimator, X, scores[name], labels, weights, regions, conditional, n_images)
+                found[name] = _image_model(estimator, X, score, labels, weights, new, regions, conditional, n_images)
             else:
                 names = getattr(features, "inputs", None)
-                importance = permutation_importance(estimator, X, labels, weights, event, features=names, seed=seed)
-                seen[name] = ModelInsight((), conditional, None, None, importance)
+                importance = permutation_importance(
+                    estimator, X[new], labels[new], weights[new], np.asarray(event)[new], features=names, seed=seed
+                )
+                found[name] = ModelInsight((), conditional, None, None, importance)
             advance(1)
     correlations = {
-        label: linear_correlations(judged | scores, weights, mask=labels == value, description=label)
+        label: linear_correlations(judged | judged_scores, weights, mask=labels == value, description=label)
         for label, value in (("signal", 1), ("background", 0))
-        if judged or scores
+        if judged or judged_scores
     }
-    return Insight(averages, seen, correlations)
+    return Insight(averages, found, correlations)
 
 
 def _image_model(
@@ -131,18 +144,19 @@ def _image_model(
     score: NDArray[np.float64],
     y: NDArray[Any],
     weight: NDArray[np.float64],
+    unseen: NDArray[np.bool_],
     regions: Mapping[str, NDArray[np.bool_]],
     conditional: Mapping[str, ConditionalDistribution],
     n_images: int,
 ) -> ModelInsight:
-    enough = {k: m for k, m in regions.items() if m.sum() >= MINIMAL_EVENTS and weight[m].sum() > 0}
+    enough = {k: m for k, m in regions.items() if m.sum() >= FEWEST_IN_WINDOW and weight[m].sum() > 0}
     correlations = [pixel_correlation(images, score, weight)]
     correlations += [pixel_correlation(images, score, weight, mask=m, description=k) for k, m in enough.items()]
     if not hasattr(estimator, "layer_output"):  # Fisher, trees: no layers to look into
         return ModelInsight(tuple(correlations), conditional, None, None, None)
     filters = convolved_difference(estimator.first_layer_filters(), images, y, weight)
     last_hidden = estimator.layer_names[-2]
-    activating = most_activating_images(estimator, images, last_hidden, n_images, y=y)
+    activating = most_activating_images(estimator, images[unseen], last_hidden, n_images, y=y[unseen])
     return ModelInsight(tuple(correlations), conditional, filters, activating, None)
 
 

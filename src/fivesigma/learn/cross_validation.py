@@ -24,12 +24,16 @@ from numpy.typing import NDArray
 from fivesigma.core.errors import ModelError
 from fivesigma.core.estimator import ESTIMATORS, Estimator, Labelled
 from fivesigma.core.integrity import atomic_path, content_hash, write_json
+from fivesigma.core.jagged import Column
 from fivesigma.core.progress import Advance, progress, say
 from fivesigma.core.provenance import versions
 from fivesigma.dataset import Dataset, WeightPolicy, apply_weight_policy, train_validation_test
 from fivesigma.features import FEATURES, Features, features_from_json
 
 LOGIT_CLIP = 1e-6  # scores are clipped to [1e-6, 1 − 1e-6] before the logit that combinations see
+
+
+EVENTS_AT_ONCE = 10_000  # made into inputs and scored at a time
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ class FoldScores:
     cost: Cost
     histories: tuple[list[dict[str, float]], ...]  # by fold; one entry an epoch or tree, empty for other learners
     trainings: tuple[dict[str, Any], ...]  # by fold; precision, device, best epoch, for networks
+    ingredients: tuple[str, ...] = ()  # models whose scores it takes
 
     def out_of_fold(self, fold: NDArray[np.int8]) -> NDArray[np.float32]:
         """The score of each event by the model whose test fold it is in, shape (event,)."""
@@ -126,10 +131,10 @@ def cross_validate(
     with progress(len(todo), "fitting", unit="fits") as advance:
         waves = [[task for task in todo if bool(task.recipe.scores) is combines] for combines in (False, True)]
         _fit_all(waves, workers, advance)  # combinations wait for the scores that they combine
-    return {recipe.name: read_scores(folder / recipe.name, n_folds) for recipe in recipes}
+    return {recipe.name: read_scores(folder / recipe.name, n_folds, recipe.scores) for recipe in recipes}
 
 
-def read_scores(folder: Path, n_folds: int) -> FoldScores:
+def read_scores(folder: Path, n_folds: int, ingredients: tuple[str, ...] = ()) -> FoldScores:
     """Read what :func:`cross_validate` kept of one model."""
     done = [json.loads((folder / f"fold-{k}" / "done.json").read_text(encoding="utf-8")) for k in range(n_folds)]
     by_fold = np.stack([np.load(folder / f"fold-{k}" / "scores.npy", allow_pickle=False) for k in range(n_folds)])
@@ -142,7 +147,8 @@ def read_scores(folder: Path, n_folds: int) -> FoldScores:
         microseconds_per_event=float(inference.mean()),
         microseconds_spread=float(inference.std(ddof=1)),
     )
-    return FoldScores(folder.name, by_fold, cost, tuple(d["history"] for d in done), tuple(d["training"] for d in done))
+    histories, trainings = (tuple(d[kind] for d in done) for kind in ("history", "training"))
+    return FoldScores(folder.name, by_fold, cost, histories, trainings, ingredients)
 
 
 def load_fold_model(folder: Path, k: int) -> tuple[Recipe, Features | None, Estimator]:
@@ -212,32 +218,61 @@ def _fit_fold(task: _Task) -> str:
     dataset = Dataset.open(task.dataset, verify=False)
     y, weight = dataset.y, np.load(task.weight, allow_pickle=False)
     train, validation, _ = train_validation_test(dataset.fold, task.k, task.n_folds)
-    features: Features | None = None
-    if recipe.features is not None:
-        features = FEATURES[recipe.features](**recipe.feature_options)
-        columns = {name: dataset.column(name) for name in features.inputs}
-        features.fit({name: column[train] for name, column in columns.items()}, weight[train])
-    else:
-        columns = {}
-    scores = [
-        np.load(task.models / name / f"fold-{task.k}" / "scores.npy", allow_pickle=False) for name in recipe.scores
-    ]
-    X = model_inputs(columns, features, scores)
     if recipe.scores:
         train, validation = validation, np.zeros_like(validation)
-    policy = apply_weight_policy(recipe.weight_policy, y[train], weight[train], X[train].reshape(int(train.sum()), -1))
-    chosen = np.flatnonzero(train)[policy.keep]
-    held_out = Labelled(X[validation], y[validation], weight[validation]) if validation.any() else None
+    inputs = _Inputs.fit(task, dataset, train, weight)
+    X = inputs.of(train)
+    policy = apply_weight_policy(recipe.weight_policy, y[train], weight[train], X.reshape(len(X), -1))
+    held_out = Labelled(inputs.of(validation), y[validation], weight[validation]) if validation.any() else None
     estimator = _build(task)
+    kept = policy.keep if not policy.keep.all() else slice(None)  # a slice copies nothing
     start = time.process_time()
-    estimator.fit(X[chosen], y[chosen], policy.weight[policy.keep], validation=held_out)
-    trained = time.process_time()
-    score = estimator.predict_proba(X)[:, 1].astype(np.float32)
-    spent = time.process_time() - trained
+    estimator.fit(X[kept], y[train][kept], policy.weight[kept], validation=held_out)
+    trained = time.process_time() - start
+    del X, held_out  # as large as everything else together
+    score, spent = _score_all(estimator, inputs, len(dataset))
+    _keep(task, inputs.features, estimator, score, trained, 1e6 * spent / len(score))
+    return f"{recipe.name} fold {task.k + 1} of {task.n_folds}: {trained:.1f} CPU-seconds"
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What one fold's model sees, made for some events at a time."""
+
+    features: Features | None
+    columns: Mapping[str, Column]
+    scores: Sequence[NDArray[np.float32]]
+
+    @classmethod
+    def fit(cls, task: _Task, dataset: Dataset, train: NDArray[np.bool_], weight: NDArray[np.float64]) -> _Inputs:
+        recipe = task.recipe
+        fold = f"fold-{task.k}"
+        scores = [np.load(task.models / name / fold / "scores.npy", allow_pickle=False) for name in recipe.scores]
+        if recipe.features is None:
+            return cls(None, {}, scores)
+        features: Features = FEATURES[recipe.features](**recipe.feature_options)
+        columns = {name: dataset.column(name) for name in features.inputs}
+        features.fit({name: column[train] for name, column in columns.items()}, weight[train])
+        return cls(features, columns, scores)
+
+    def of(self, events: NDArray[np.bool_] | slice) -> NDArray[np.float32]:
+        """Shape (event, …)."""
+        columns = {name: column[events] for name, column in self.columns.items()}
+        return model_inputs(columns, self.features, [score[events] for score in self.scores])
+
+
+def _score_all(estimator: Any, inputs: _Inputs, n: int) -> tuple[NDArray[np.float32], float]:
+    """Scores of all events, and the CPU-seconds of ``predict_proba``."""
+    score, spent = np.empty(n, np.float32), 0.0
+    for begin in range(0, n, EVENTS_AT_ONCE):
+        events = slice(begin, begin + EVENTS_AT_ONCE)
+        X = inputs.of(events)
+        start = time.process_time()
+        score[events] = estimator.predict_proba(X)[:, 1]
+        spent += time.process_time() - start
     if not np.isfinite(score).all():
         raise ModelError(f"the score of event {int(np.flatnonzero(~np.isfinite(score))[0])} is not finite")
-    _keep(task, features, estimator, score, trained - start, 1e6 * spent / len(score))
-    return f"{recipe.name} fold {task.k + 1} of {task.n_folds}: {trained - start:.1f} CPU-seconds"
+    return score, spent
 
 
 def _build(task: _Task) -> Any:

@@ -22,7 +22,7 @@ OptimiserName = Literal["adam", "adamw", "sgd"]
 ScheduleName = Literal["constant", "cosine", "one-cycle"]
 _WARM_UP = 0.3  # fraction of the steps in which "one-cycle" rises
 _START = 0.04  # its first learning rate, as a fraction of the highest
-_EVALUATION_BATCH = 2048
+_EVALUATION_BATCH = 512  # events; more would need more memory than the training does
 
 
 class Events(NamedTuple):

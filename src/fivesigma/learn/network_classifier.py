@@ -180,7 +180,7 @@ class NetworkClassifier(BinaryClassifier):
             raise ConfigError(f"the network has no layer {layer!r}; it has {', '.join(self.layer_names)}")
         part = self.network_[: self.layer_names.index(layer) + 1].eval()
         with _threads(self.threads), torch.inference_mode():
-            outputs = [part(x).float() for x in self._inputs(X).split(2048)]
+            outputs = [part(x).float() for x in self._inputs(X).split(512)]
         return np.asarray(torch.cat(outputs).contiguous().numpy())
 
     def first_layer_filters(self) -> NDArray[np.float32]:

@@ -406,6 +406,6 @@ def _cost(facts: StudyFacts, assessment: Assessment) -> list[Block]:
         "inference [µs]",
         METRICS["rejection_at_0.5"].title,
     )
-    note = "Training is summed over folds; inference is predict_proba on one thread, without the making of features."
+    note = "Training is summed over folds; inference is predict_proba on one thread. Combinations include what they combine."
     table = Table("Cost beside gain", columns, tuple(rows), (note,))
     return [figures.gain_against_cost(points), table] if points else [table]

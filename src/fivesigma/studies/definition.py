@@ -106,7 +106,9 @@ class ExplainWords(_Words):
     windows: dict[str, str] = Field(
         default_factory=dict, description="name and selection of windows for average images"
     )
-    max_events: int = Field(default=20_000, ge=100, description="events used for looking inside")
+    max_events: int = Field(
+        default=200_000, ge=100, description="events used for looking inside, spread over the sample"
+    )
 
 
 class StudyDefinition(_Words):
