@@ -33,7 +33,7 @@ from fivesigma.features import FEATURES, Features, features_from_json
 LOGIT_CLIP = 1e-6  # scores are clipped to [1e-6, 1 − 1e-6] before the logit that combinations see
 
 
-EVENTS_AT_ONCE = 10_000  # made into inputs and scored at a time
+EVENTS_AT_ONCE = 5_000  # made into inputs and scored at a time
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from fivesigma.core.errors import ConfigError
 
 Precision = Literal["auto", "float32", "bfloat16"]
 _CHECKED_EVENTS = 4096
+_EVENTS_AT_ONCE = 512
 
 
 def has_bfloat16_units(device: torch.device) -> bool:
@@ -41,9 +42,11 @@ def autocast(device: torch.device, enabled: bool) -> Iterator[None]:
 def score_disagreement(network: nn.Module, X: Tensor, device: torch.device) -> float:
     """The largest difference of the signal probability between bfloat16 and float32, over up to 4096 events of X."""
     network.eval()
-    X = X[:_CHECKED_EVENTS].to(device)
+    largest = 0.0
     with torch.inference_mode():
-        exact = torch.sigmoid(network(X).float())
-        with autocast(device, enabled=True):
-            rounded = torch.sigmoid(network(X).float())
-    return float((exact - rounded).abs().max())
+        for part in X[:_CHECKED_EVENTS].split(_EVENTS_AT_ONCE):
+            exact = torch.sigmoid(network(part.to(device)).float())
+            with autocast(device, enabled=True):
+                rounded = torch.sigmoid(network(part.to(device)).float())
+            largest = max(largest, float((exact - rounded).abs().max()))
+    return largest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -12,7 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from fivesigma.models.model_folder import Arrays, read_model, write_model
 
 
-class BinaryClassifier(ClassifierMixin, BaseEstimator):
+class BinaryClassifier(ClassifierMixin, BaseEstimator, ABC):
     """Signal (the second label) against background (the first).
 
     ``accepts_negative_weight`` says whether ``fit`` takes signed weights. ``fitted_arrays`` names the attributes, all
@@ -26,9 +27,9 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
     classes_: NDArray[Any]
     n_features_in_: int
 
+    @abstractmethod
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Probabilities of background and signal, shape (event, 2)."""
-        raise NotImplementedError
 
     def predict(self, X: Any) -> NDArray[Any]:
         """The label whose probability is larger, shape (event,)."""

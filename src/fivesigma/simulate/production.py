@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -39,7 +40,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(ABC):
     """A piece of a production: ``n_jets`` of one ``process``; its content depends on the task, never on who runs it."""
 
     process: str
@@ -51,9 +52,9 @@ class Task:
         """Name of the part's file."""
         return f"{self.process}-{self.index:05d}-{self.n_jets}.npz"
 
+    @abstractmethod
     def generate(self) -> Part:
         """Make the part; runs in a worker process."""
-        raise NotImplementedError
 
 
 def produce(tasks: Sequence[Task], folder: Path, config: Mapping[str, Any], *, workers: int, description: str) -> int:

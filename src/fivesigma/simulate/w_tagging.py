@@ -1,4 +1,16 @@
-"""``simulate w-tagging``: boosted hadronic W jets against QCD jets, the benchmark of arXiv:1511.05190."""
+"""``simulate w-tagging``: boosted hadronic W jets against QCD jets, the benchmark of arXiv:1511.05190.
+
+The sample of arXiv:1511.05190: proton collisions at 13 TeV; signal W' (600 GeV) → W Z → q q' ν ν, background QCD
+dijets; visible particles without muons in 0.1 × 0.1 towers to |eta| < 5; anti-kt jets of R = 1.0, trimmed with kt
+subjets of R = 0.3 at 5 %; 250 < pt < 300 GeV and 65 < mass < 95 GeV after trimming. Of a signal event the leading
+jet is considered, of a QCD event both leading jets (leading before trimming). There
+is no cut on the jets' eta beyond that of the towers: our choice, and ``jet_eta`` is stored.
+
+Known limits: the dijets are those with 240 < pT-hat < 360 GeV, not all QCD. This window gives 2.3 nb of jets that
+pass the cuts; 200 < pT-hat < 240 GeV would add 1.2 ± 0.1 nb, 160 < pT-hat < 200 GeV 0.8 ± 0.2 nb (jets that owe
+their pt to radiation), 360 < pT-hat < 420 GeV 0.04 nb. Pythia is leading order with a parton shower. There is no
+pile-up, and the calorimeter has no noise, smearing or threshold.
+"""
 
 from __future__ import annotations
 
@@ -75,12 +87,6 @@ def simulate_w_tagging(
 ) -> SimulationResult:
     """Simulate W jets and QCD jets with Pythia 8 and FastJet, and write them into one ROOT file.
 
-    The sample of arXiv:1511.05190: proton collisions at 13 TeV; signal W' (600 GeV) → W Z → q q' ν ν, background QCD
-    dijets; visible particles without muons in 0.1 × 0.1 towers to |eta| < 5; anti-kt jets of R = 1.0, trimmed with kt
-    subjets of R = 0.3 at 5 %; 250 < pt < 300 GeV and 65 < mass < 95 GeV after trimming. Of a signal event the leading
-    jet is considered, of a QCD event both leading jets (leading before trimming). There
-    is no cut on the jets' eta beyond that of the towers: our choice, and ``jet_eta`` is stored.
-
     The tree ``jets`` has one entry a jet, the signal first: ``run_number`` (the seed), ``event_number``, ``jet_index``
     (0 leading), ``label`` (1 signal), ``process_id`` (Pythia's code), ``jet_pt jet_eta jet_phi jet_mass`` (trimmed; eta
     is pseudorapidity), ``tau1 tau2 tau21`` (of the trimmed jet), ``subjet_dr`` (of the two leading subjets in eta and
@@ -92,11 +98,6 @@ def simulate_w_tagging(
     The content depends on the numbers of jets, ``seed`` and ``multiparton``, not on ``workers``. Finished parts are
     kept in ``<output>.parts``, so a killed run continues; when the file is complete they are removed. A finished sample
     of the same configuration is left as it is.
-
-    Known limits: the dijets are those with 240 < pT-hat < 360 GeV, not all QCD. This window gives 2.3 nb of jets that
-    pass the cuts; 200 < pT-hat < 240 GeV would add 1.2 ± 0.1 nb, 160 < pT-hat < 200 GeV 0.8 ± 0.2 nb (jets that owe
-    their pt to radiation), 360 < pT-hat < 420 GeV 0.04 nb. Pythia is leading order with a parton shower. There is no
-    pile-up, and the calorimeter has no noise, smearing or threshold.
 
     Parameters
     ----------
