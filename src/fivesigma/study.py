@@ -77,6 +77,7 @@ def run_study(
     inputs: Mapping[str, str] | None = None,
     models: Sequence[str] | None = None,
     output: str | Path | None = None,
+    seed: int | None = None,
     workers: int = 2,
     until: Literal["evaluate", "explain", "report"] = "report",
     keep: Path | None = None,
@@ -90,6 +91,7 @@ def run_study(
     inputs : other files for some samples: sample name → file, glob or folder.
     models : only these models, with those they combine and the baseline.
     output : the run directory; ``runs/<study>`` if left out.
+    seed : instead of the study's own: of trainings and of the bootstrap; the split does not depend on it.
     workers : fits done at the same time, each in a process of its own.
     until : the last stage to do.
     keep : a second place for the results, such as ``docs/results/<study>.json``.
@@ -100,7 +102,7 @@ def run_study(
     FivesigmaError
         whatever a stage has to say; what was finished is kept, and the next run goes on from there.
     """
-    with open_run(study, inputs, output, models) as (definition, run):
+    with open_run(study, inputs, output, models, seed) as (definition, run):
         started, cpu = time.monotonic(), time.process_time()
         dataset = convert_study(definition, run)
         fits = fit_study(definition, run, dataset, workers=workers)
@@ -130,9 +132,10 @@ def open_run(
     inputs: Mapping[str, str] | None = None,
     output: str | Path | None = None,
     models: Sequence[str] | None = None,
+    seed: int | None = None,
 ) -> Iterator[tuple[StudyDefinition, RunDirectory]]:
     """The checked definition and the locked run directory, with the definition written into it as ``study.json``."""
-    definition = resolve_study(study, inputs, models)
+    definition = resolve_study(study, inputs, models, seed)
     run = RunDirectory.create(output or Path("runs") / definition.study)
     with run.lock():
         write_json(run.path / "study.json", definition.model_dump(mode="json"))

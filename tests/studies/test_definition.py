@@ -76,3 +76,8 @@ def test_samples_can_be_replaced_by_name_only() -> None:
     assert resolve_study("w-tagging", {"jets": "other.root"}).samples["jets"].files == ("other.root",)
     with pytest.raises(UnknownNameError, match="unknown sample 'jet'; did you mean 'jets'"):
         resolve_study("w-tagging", {"jet": "other.root"})
+
+
+def test_a_seed_replaces_the_studys_own() -> None:
+    own = resolve_study("w-tagging")
+    assert resolve_study("w-tagging", seed=own.seed + 1) == own.model_copy(update={"seed": own.seed + 1})

@@ -22,6 +22,7 @@ Inputs = Annotated[
 ]
 Models = Annotated[list[str] | None, typer.Option("--models", help="only this model; may be repeated")]
 Output = Annotated[Path | None, typer.Option("--output", help="the run directory [default: runs/<study>]")]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, help="instead of the study's own seed")]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="processes that work at the same time")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="no progress")]
 Json = Annotated[bool, typer.Option("--json", help="print results as JSON on standard output")]

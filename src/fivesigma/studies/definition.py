@@ -238,8 +238,9 @@ def resolve_study(
     study: str | Path | StudyDefinition,
     inputs: Mapping[str, str] | None = None,
     models: Sequence[str] | None = None,
+    seed: int | None = None,
 ) -> StudyDefinition:
-    """A study by name, path or definition; with other files for some samples, and only some of its models.
+    """A study by name, path or definition; with other files for some samples, only some of its models, another seed.
 
     Raises
     ------
@@ -258,6 +259,7 @@ def resolve_study(
     chosen = _with_ingredients(definition, models) if models else definition.models
     explained = tuple(name for name in definition.explain.models if name in chosen)
     changes = {
+        "seed": definition.seed if seed is None else seed,
         "samples": samples,
         "models": chosen,
         "explain": definition.explain.model_copy(update={"models": explained}),
