@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from fivesigma.core.jagged import Column
 from fivesigma.core.progress import progress
 from fivesigma.core.registry import unknown_name
 from fivesigma.dataset import fold_of
+from fivesigma.dataset.samples import PSEUDO_COLUMNS
 from fivesigma.features import Features
 from fivesigma.learn import Recipe, load_fold_model, model_inputs, own_fold
 from fivesigma.read import Events, Expression, Partition, open_events
@@ -38,10 +40,11 @@ def predict_study(
 ) -> int:
     """Score every event of ``files`` with the models of a finished run; returns the number of events.
 
-    An event whose identity columns are in the files is scored by the model of its own fold, which has not seen it even
-    if the file was trained on. Files without those columns (unlabelled data, say) get the mean score of all folds' models.
-    No selection is applied: the output has a row for every entry. It is a ROOT file with the TTree ``scores``: the
-    identity columns that there are, and one float32 branch a model (``cnn+mass`` becomes ``cnn_mass``).
+    An event whose identity columns (and what the label is worked out from, if it is one of them) are in the files is
+    scored by the model of its own fold, which has not seen it even if the file was trained on. Files without those
+    columns (unlabelled data, say) get the mean score of all folds' models. No selection is applied: the output has a
+    row for every entry. It is a ROOT file with the TTree ``scores``: the identity columns that there are, and one
+    float32 branch a model (``cnn+mass`` becomes ``cnn_mass``).
 
     Raises
     ------
@@ -61,7 +64,8 @@ def predict_study(
     events = open_events(files, tree or next(iter(definition.samples.values())).tree)
     shown = list(models) if models else list(definition.models)
     branches = _branch_names(shown)
-    identity = [name for name in definition.identity if all(name in file.branches for file in events.files)]
+    there = set.intersection(*(set(file.branches) for file in events.files))
+    identity = Identity.of(definition, there)
     scored = 0
     with (
         atomic_path(output) as temporary,
@@ -71,13 +75,9 @@ def predict_study(
         target: Any = None
         for partition in events.partitions(STEP):
             columns = _read(definition, events, partition, loaded, identity)
-            fold = None
-            if len(identity) == len(definition.identity):
-                fold = fold_of([np.asarray(columns[name]) for name in identity], definition.folds)
-            scores = score_events(columns, loaded, fold)
-            rows = {name: np.asarray(columns[name]) for name in identity} | {
-                branches[name]: scores[name] for name in shown
-            }
+            scores = score_events(columns, loaded, identity.fold(columns, definition.folds))
+            rows = {name: np.asarray(columns[name]) for name in identity.branches}
+            rows |= {branches[name]: scores[name] for name in shown}
             if target is None:
                 target = out.mktree("scores", {name: values.dtype for name, values in rows.items()})
             target.extend(rows)
@@ -132,24 +132,58 @@ def _load(folder: Path, n_folds: int) -> list[FoldModel]:
     return [load_fold_model(folder, k) for k in range(n_folds)]
 
 
+@dataclass(frozen=True)
+class Identity:
+    """What tells a study's events apart, as far as other files have it."""
+
+    order: tuple[str, ...]  # as in the study
+    branches: tuple[str, ...]
+    label: Expression | None  # of the label, where it is part of the identity
+    complete: bool
+
+    @classmethod
+    def of(cls, definition: StudyDefinition, there: Collection[str]) -> Identity:
+        """In a study's identity ``label`` is the label that was worked out, ``sample`` the sample's name: see `Conversion`."""
+        branches = tuple(name for name in definition.identity if name not in PSEUDO_COLUMNS)
+        label = Expression(definition.labels) if "label" in definition.identity and definition.labels else None
+        wanted = {*branches, *(label.columns if label else ())}
+        pseudo = {"label"} if label else set()
+        complete = wanted <= set(there) and set(definition.identity) <= {*branches, *pseudo}
+        return cls(definition.identity, tuple(name for name in branches if name in there), label, complete)
+
+    @property
+    def columns(self) -> set[str]:
+        """The branches to read."""
+        return {*self.branches, *(self.label.columns if self.label and self.complete else ())}
+
+    def fold(self, columns: Mapping[str, Column], n_folds: int) -> NDArray[np.int8] | None:
+        """The folds of these events, or None where the files do not tell them apart."""
+        if not self.complete:
+            return None
+        parts = {name: np.asarray(columns[name]) for name in self.branches}
+        if self.label:
+            parts["label"] = np.asarray(self.label.evaluate(columns)).astype(np.int8)
+        return fold_of([parts[name] for name in self.order], n_folds)
+
+
 def _read(
     definition: StudyDefinition,
     events: Events,
     partition: Partition,
     models: Mapping[str, Sequence[FoldModel]],
-    identity: Sequence[str],
+    identity: Identity,
 ) -> dict[str, Column]:
     """The columns that models and identity need, new variables worked out."""
     inputs = {name for folds in models.values() for _, features, _ in folds if features for name in features.inputs}
     new = {name: Expression(text) for name, text in definition.new_variables.items()}
-    needed = inputs | set(identity)
-    for name, expression in new.items():
+    needed = inputs | identity.columns
+    for name, expression in reversed(new.items()):  # later ones may use earlier ones
         if name in needed:
             needed |= expression.columns
     columns = events.read(partition, sorted(needed - set(new)))
     for name, expression in new.items():
         if name in needed:
-            columns[name] = expression.evaluate(columns)
+            columns[name] = expression.evaluate_column(columns)
     return columns
 
 

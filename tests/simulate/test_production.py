@@ -135,6 +135,6 @@ def test_a_file_in_the_way_of_the_folder_is_reported(tmp_path: Path) -> None:
 
 
 def test_a_task_must_say_how_it_is_made() -> None:
-    with pytest.raises(NotImplementedError):
-        Task("signal", 0, 1).generate()
+    with pytest.raises(TypeError, match="abstract"):
+        Task("signal", 0, 1)  # type: ignore[abstract]
     assert Part({}, {}).columns == {}
