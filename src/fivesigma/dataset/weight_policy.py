@@ -73,6 +73,8 @@ def apply_weight_policy(
     features
         of shape (events, feature), for "pair-cancel" only: in which events are near each other.
 
+    Examples
+    --------
     >>> y, weight = np.array([1, 1, 1, 0]), np.array([2.0, 1.0, -1.0, 3.0])
     >>> apply_weight_policy("absolute-rescaled", y, weight).weight.tolist()
     [1.0, 0.5, 0.5, 3.0]

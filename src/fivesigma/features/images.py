@@ -45,6 +45,8 @@ class JetImages:
     columns
         pt, eta, phi of the constituents, then of the subjets.
 
+    Examples
+    --------
     >>> one = {name: Jagged.from_lists([[200.0, 60.0]]) for name in ("constituent_pt", "subjet_pt")}
     >>> one |= {name: Jagged.from_lists([[1.0, 1.4]]) for name in ("constituent_eta", "subjet_eta")}
     >>> one |= {name: Jagged.from_lists([[3.1, -2.9]]) for name in ("constituent_phi", "subjet_phi")}

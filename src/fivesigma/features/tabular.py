@@ -37,6 +37,9 @@ class Scale:
 class Tabular:
     """Variables with one number per event, chosen by name and scaled one by one.
 
+    Weights of fits enter with their absolute values: a scale only conditions the inputs, and a signed variance could
+    be negative. A variable that is constant in training is only shifted.
+
     Parameters
     ----------
     inputs
@@ -47,9 +50,8 @@ class Tabular:
         "quantile": the weighted distribution becomes a normal one, within ±3.09;
         "none": as it is.
 
-    Weights of fits enter with their absolute values: a scale only conditions the inputs, and a signed variance could
-    be negative. A variable that is constant in training is only shifted.
-
+    Examples
+    --------
     >>> columns = {"mass": np.array([70.0, 80.0, 90.0]), "tau21": np.array([0.2, 0.3, 0.7])}
     >>> Tabular(("tau21", "mass")).fit(columns).transform(columns)[:, 1]
     array([-1.2247449,  0.       ,  1.2247449], dtype=float32)
