@@ -115,7 +115,7 @@ def run_study(
         if until == "evaluate":
             return StudyResult(run, metrics, None)
         insight = explain_study(definition, run, dataset, fits)
-        write_json(run.path / "explain.json", insight.to_json())
+        write_json(run.path / "explain.json", insight.to_json(), indent=None)  # mostly images
         if until == "explain":
             return StudyResult(run, metrics, None)
         facts = facts_of(definition, fits.scores, metrics)

@@ -66,8 +66,8 @@ def _fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON atomically: indented, keys in the order given, NaN and infinity refused."""
-    text = json.dumps(content, indent=2, allow_nan=False)
+def write_json(path: Path, content: Any, *, indent: int | None = 2) -> None:
+    """Write JSON atomically: indented unless told otherwise, keys in the order given, NaN and infinity refused."""
+    text = json.dumps(content, indent=indent, allow_nan=False)
     with atomic_path(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
