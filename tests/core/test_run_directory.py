@@ -1,4 +1,4 @@
-"""A stage is current only when it was finished with the very same key."""
+"""A run directory is made, written to by one run at a time, or refused by name."""
 
 from __future__ import annotations
 
@@ -9,19 +9,6 @@ import pytest
 
 from fivesigma.core.errors import OutputError
 from fivesigma.core.run_directory import RunDirectory
-
-
-def test_a_stage_is_current_only_after_it_was_finished(tmp_path: Path) -> None:
-    run = RunDirectory.create(tmp_path / "run")
-    assert not run.is_current("report", "key")
-    with pytest.raises(KeyboardInterrupt), run.stage("report", "key"):
-        raise KeyboardInterrupt
-    assert not run.is_current("report", "key")
-    with run.stage("report", "key"):
-        pass
-    assert run.is_current("report", "key")
-    assert not run.is_current("report", "another key")
-    assert run.stages()["report"]["seconds"] >= 0
 
 
 def test_two_runs_in_one_directory_are_refused(tmp_path: Path) -> None:

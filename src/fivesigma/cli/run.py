@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,6 +23,9 @@ from fivesigma.cli.options import (
     shown_progress,
 )
 
+if TYPE_CHECKING:
+    from fivesigma.study import StudyResult
+
 
 def run(
     study: Study,
@@ -36,33 +39,26 @@ def run(
     json: Json = False,
 ) -> None:
     """Do everything: from input files to report.html."""
-    from fivesigma.study import run_study
-
-    with shown_progress(quiet):
-        result = run_study(
-            study,
-            inputs=parse_inputs(inputs),
-            models=models,
-            output=output,
-            seed=seed,
-            workers=workers,
-            keep=keep,
-            command=command_line(),
-        )
-    if json:
-        print_json(result.metrics)
-    else:
-        print_table(result.rows())
+    result = _run_until(
+        "report", quiet, study, inputs, models=models, output=output, seed=seed, workers=workers, keep=keep
+    )
+    _print_results(result, json)
+    if not json:
         print(f"report: {(result.run.path / 'report.html').resolve()}")
 
 
 def convert(
-    study: Study, inputs: Inputs = None, output: Output = None, quiet: Quiet = False, json: Json = False
+    study: Study,
+    inputs: Inputs = None,
+    models: Models = None,
+    output: Output = None,
+    quiet: Quiet = False,
+    json: Json = False,
 ) -> None:
     """Read, select, label, weight and split a study's events; print the ledger."""
     from fivesigma.study import convert_study, open_run
 
-    with shown_progress(quiet), open_run(study, parse_inputs(inputs), output) as (definition, directory):
+    with shown_progress(quiet), open_run(study, parse_inputs(inputs), output, models) as (definition, directory):
         dataset = convert_study(definition, directory)
     if json:
         print_json({"dataset": str(dataset.path), "events": len(dataset), "ledger": dataset.ledger.to_json()})
@@ -76,6 +72,7 @@ def fit(
     inputs: Inputs = None,
     models: Models = None,
     output: Output = None,
+    seed: Seed = None,
     workers: Workers = 2,
     quiet: Quiet = False,
     json: Json = False,
@@ -84,7 +81,7 @@ def fit(
     from fivesigma.results import cost_rows
     from fivesigma.study import convert_study, fit_study, open_run
 
-    with shown_progress(quiet), open_run(study, parse_inputs(inputs), output, models) as (definition, directory):
+    with shown_progress(quiet), open_run(study, parse_inputs(inputs), output, models, seed) as (definition, directory):
         fits = fit_study(definition, directory, convert_study(definition, directory), workers=workers)
     if json:
         print_json(cost_rows(fits.scores))
@@ -97,27 +94,14 @@ def evaluate(
     inputs: Inputs = None,
     models: Models = None,
     output: Output = None,
+    seed: Seed = None,
     workers: Workers = 2,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Measure a study's models, with uncertainties; print the table of results."""
-    from fivesigma.study import run_study
-
-    with shown_progress(quiet):
-        result = run_study(
-            study,
-            inputs=parse_inputs(inputs),
-            models=models,
-            output=output,
-            workers=workers,
-            until="evaluate",
-            command=command_line(),
-        )
-    if json:
-        print_json(result.metrics)
-    else:
-        print_table(result.rows())
+    result = _run_until("evaluate", quiet, study, inputs, models=models, output=output, seed=seed, workers=workers)
+    _print_results(result, json)
 
 
 def explain(
@@ -125,16 +109,12 @@ def explain(
     inputs: Inputs = None,
     models: Models = None,
     output: Output = None,
+    seed: Seed = None,
     workers: Workers = 2,
     quiet: Quiet = False,
 ) -> None:
     """Look inside a study's models; write ``explain.json`` into the run directory."""
-    from fivesigma.study import run_study
-
-    with shown_progress(quiet):
-        result = run_study(
-            study, inputs=parse_inputs(inputs), models=models, output=output, workers=workers, until="explain"
-        )
+    result = _run_until("explain", quiet, study, inputs, models=models, output=output, seed=seed, workers=workers)
     print(f"explained: {(result.run.path / 'explain.json').resolve()}")
 
 
@@ -143,17 +123,27 @@ def report(
     inputs: Inputs = None,
     models: Models = None,
     output: Output = None,
+    seed: Seed = None,
     workers: Workers = 2,
     quiet: Quiet = False,
 ) -> None:
     """Write a study's report from what is already fitted (what is missing is made first)."""
+    result = _run_until("report", quiet, study, inputs, models=models, output=output, seed=seed, workers=workers)
+    print(f"report: {(result.run.path / 'report.html').resolve()}")
+
+
+def _run_until(until: Any, quiet: bool, study: str, inputs: list[str] | None, **options: Any) -> StudyResult:
     from fivesigma.study import run_study
 
     with shown_progress(quiet):
-        result = run_study(
-            study, inputs=parse_inputs(inputs), models=models, output=output, workers=workers, command=command_line()
-        )
-    print(f"report: {(result.run.path / 'report.html').resolve()}")
+        return run_study(study, inputs=parse_inputs(inputs), until=until, command=command_line(), **options)
+
+
+def _print_results(result: StudyResult, json: bool) -> None:
+    if json:
+        print_json(result.metrics)
+    else:
+        print_table(result.rows())
 
 
 VERBS = (convert, fit, evaluate, explain, report, run)

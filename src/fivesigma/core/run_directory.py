@@ -1,27 +1,23 @@
-"""``RunDirectory``: everything that one run of a study leaves behind, each stage kept by the hash of what made it."""
+"""``RunDirectory``: everything that one run of a study leaves behind."""
 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from fivesigma.core.errors import OutputError
-from fivesigma.core.integrity import write_json
 
 
 @dataclass(frozen=True)
 class RunDirectory:
     """A folder such as ``runs/w-tagging``.
 
-    A stage is *current* when ``stages/<stage>.json`` holds the key that it would be made with now: a change of one cut
-    changes the keys of all that depends on it, and of nothing else.
+    The dataset and every fit in it are kept under the hash of all that made them (see `fivesigma.dataset.scan_inputs` and
+    `fivesigma.learn.cross_validate`): change one cut and only what depends on it is done again.
     """
 
     path: Path
@@ -37,7 +33,7 @@ class RunDirectory:
         """
         folder = Path(path)
         try:
-            (folder / "stages").mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(
                 f"cannot make the run directory {folder}: {error.strerror}; choose another with --output"
@@ -57,29 +53,3 @@ class RunDirectory:
                     f"another run is using {self.path}; wait for it, or choose another --output"
                 ) from error
             yield
-
-    def is_current(self, stage: str, key: str) -> bool:
-        """Whether the stage was finished with this very key."""
-        return self._record(stage).get("key") == key
-
-    @contextmanager
-    def stage(self, stage: str, key: str) -> Iterator[None]:
-        """Mark the stage finished with ``key`` and its cost when the block ends without an error."""
-        record = self._stage_file(stage)
-        record.unlink(missing_ok=True)
-        start, cpu = time.monotonic(), time.process_time()
-        yield
-        cost = {"seconds": time.monotonic() - start, "cpu_seconds": time.process_time() - cpu}
-        write_json(record, {"stage": stage, "key": key, **cost})
-
-    def stages(self) -> dict[str, dict[str, Any]]:
-        """The finished stages: key, seconds, CPU-seconds of the main process."""
-        return {path.stem: self._record(path.stem) for path in sorted((self.path / "stages").glob("*.json"))}
-
-    def _stage_file(self, stage: str) -> Path:
-        return self.path / "stages" / f"{stage}.json"
-
-    def _record(self, stage: str) -> dict[str, Any]:
-        path = self._stage_file(stage)
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        return record
