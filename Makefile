@@ -3,7 +3,7 @@ PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 
-.PHONY: demo test lint docs bench studies clean
+.PHONY: demo test lint docs bench studies seeds clean
 
 demo: .venv/demo.installed
 	$(BIN)/fivesigma run w-tagging
@@ -26,6 +26,10 @@ bench: .venv/dev.installed
 studies: .venv/dev.installed
 	$(BIN)/fivesigma simulate w-tagging --output runs/samples/w-tagging-large.root --n-signal 80000 --n-background 80000 --seed 1
 	$(BIN)/fivesigma run w-tagging --input jets=runs/samples/w-tagging-large.root --output runs/w-tagging-large --keep docs/results/w-tagging.json
+
+seeds: .venv/dev.installed
+	for seed in 1 2 3; do $(BIN)/fivesigma run w-tagging --seed $$seed --output runs/w-tagging-seed-$$seed || exit 1; done
+	$(BIN)/python docs/results/seeds.py runs/w-tagging-seed-1 runs/w-tagging-seed-2 runs/w-tagging-seed-3
 
 .venv/demo.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "fivesigma needs Python 3.11 or newer; set PYTHON=/path/to/python3"; exit 1; }

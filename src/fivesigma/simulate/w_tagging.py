@@ -105,14 +105,11 @@ def simulate_w_tagging(
         the ROOT file to write
     n_signal, n_background
         numbers of jets, exactly; one of them may be 0
-    seed
-        0 to 2147483647
-    workers
-        number of processes; by default one for every processor this process may use
-    file_format
-        ``ttree`` or ``rntuple``
-    multiparton
-        multi-parton interactions; without them generation is 4 to 9 times faster and jets lack the underlying event
+    seed, workers
+        seed 0 to 2147483647; processes, by default one for every processor this process may use
+    file_format, multiparton
+        ``ttree`` or ``rntuple``; multi-parton interactions (without them generation is 4 to 9 times faster, and jets
+        lack the underlying event)
     keep_parts
         keep the folder of parts, to make a larger sample of them later
     command
