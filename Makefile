@@ -24,7 +24,7 @@ bench: .venv/dev.installed
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m benchmarks.run
 
 studies: .venv/dev.installed
-	$(BIN)/fivesigma simulate w-tagging --output runs/samples/w-tagging-large.root --n-signal 80000 --n-background 80000 --seed 1
+	$(BIN)/fivesigma simulate w-tagging --output runs/samples/w-tagging-large.root --n-signal 75000 --n-background 75000 --seed 1
 	$(BIN)/fivesigma run w-tagging --input jets=runs/samples/w-tagging-large.root --output runs/w-tagging-large --keep docs/results/w-tagging.json
 
 seeds: .venv/dev.installed
@@ -40,7 +40,7 @@ seeds: .venv/dev.installed
 
 .venv/dev.installed: .venv/demo.installed
 	@echo "installing what tests, documentation and simulation need into .venv (once)"
-	$(PIP) --only-binary pythia8mc,fastjet --editable '.[dev,docs,sim]'
+	$(PIP) --only-binary pythia8mc,fastjet,xrootd --editable '.[dev,docs,sim,dask,xrootd]'
 	@touch $@
 
 clean:
