@@ -26,6 +26,8 @@ bench: .venv/dev.installed
 studies: .venv/dev.installed
 	$(BIN)/fivesigma simulate w-tagging --output runs/samples/w-tagging-large.root --n-signal 75000 --n-background 75000 --seed 1
 	$(BIN)/fivesigma run w-tagging --input jets=runs/samples/w-tagging-large.root --output runs/w-tagging-large --keep docs/results/w-tagging.json
+	cp runs/w-tagging-large/figures/background-rejection.png docs/figures/w-tagging.png
+	$(BIN)/python docs/results/tables.py
 
 seeds: .venv/dev.installed
 	for seed in 1 2 3; do $(BIN)/fivesigma run w-tagging --seed $$seed --output runs/w-tagging-seed-$$seed || exit 1; done

@@ -25,8 +25,9 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.record import Record, record
-from fivesigma.learn.loop import Events, TrainingOptions, train
+from fivesigma.learn.loop import TrainingOptions, train
 from fivesigma.learn.precision import has_bfloat16_units
+from fivesigma.learn.training_events import Events
 from fivesigma.models import NETWORKS
 from fivesigma.models.locally_connected_layer import LocallyConnected2d
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHMARKS = ("benchmarks.jet_images", "benchmarks.networks")
+BENCHMARKS = ("benchmarks.jet_images", "benchmarks.networks", "benchmarks.loader")
 
 
 def main() -> int:

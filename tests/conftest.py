@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
+from tests.servers import SERVER_PROGRAMS, program
 
 from fivesigma.read import open_events
 
@@ -19,6 +20,10 @@ AVAILABLE = {
     "browser": (
         shutil.which("chromium") is not None and shutil.which("chromedriver") is not None,
         "chromium and chromedriver (apt-get install chromium chromium-driver)",
+    ),
+    "servers": (
+        all(program(name) is not None for name in SERVER_PROGRAMS),
+        "servers (apt-get install nginx-light xrootd-server openssl)",
     ),
     "sim": (importlib.util.find_spec("pythia8mc") is not None, "generators (pip install 'fivesigma[sim]')"),
 }

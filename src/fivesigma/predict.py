@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fivesigma.core.engine import Engine, InProcess, Outcome, Place, Task
 from fivesigma.core.errors import ConfigError, DatasetError, UnknownNameError
 from fivesigma.core.estimator import Estimator
 from fivesigma.core.integrity import atomic_path
@@ -19,6 +22,7 @@ from fivesigma.core.jagged import Column
 from fivesigma.core.progress import progress
 from fivesigma.core.registry import unknown_name
 from fivesigma.dataset import fold_of
+from fivesigma.dataset.inputs import absolute
 from fivesigma.dataset.samples import PSEUDO_COLUMNS
 from fivesigma.features import Features
 from fivesigma.learn import Recipe, load_fold_model, model_inputs, own_fold
@@ -37,14 +41,16 @@ def predict_study(
     *,
     models: Sequence[str] | None = None,
     tree: str | None = None,
+    engine: Engine | None = None,
 ) -> int:
     """Score every event of ``files`` with the models of a finished run; returns the number of events.
 
     An event whose identity columns (and what the label is worked out from, if it is one of them) are in the files is
     scored by the model of its own fold, which has not seen it even if the file was trained on. Files without those
     columns (unlabelled data, say) get the mean score of all folds' models. No selection is applied: the output has a
-    row for every entry. It is a ROOT file with the TTree ``scores``: the identity columns that there are, and one
-    float32 branch a model (``cnn+mass`` becomes ``cnn_mass``).
+    row for every entry, in order, whoever scored it (``engine``, by default this process; scores of networks may differ
+    in their last bits with the number of threads). It is a ROOT file with the TTree ``scores``: the identity columns
+    that there are, and one float32 branch a model (``cnn+mass`` becomes ``cnn_mass``).
 
     Raises
     ------
@@ -59,33 +65,121 @@ def predict_study(
 
     folder = Path(run_directory)
     definition = _definition(folder)
-    wanted = _with_ingredients(definition, list(models) if models else list(definition.models))
-    loaded = {name: _load(folder / "models" / name, definition.folds) for name in wanted}
-    events = open_events(files, tree or next(iter(definition.samples.values())).tree)
-    shown = list(models) if models else list(definition.models)
+    wanted = tuple(_with_ingredients(definition, list(models) if models else list(definition.models)))
+    shown = tuple(models) if models else tuple(definition.models)
     branches = _branch_names(shown)
-    there = set.intersection(*(set(file.branches) for file in events.files))
-    identity = Identity.of(definition, there)
+    events = open_events(files, tree or next(iter(definition.samples.values())).tree)
+    there = frozenset(set.intersection(*(set(file.branches) for file in events.files)))
+    scorer = Scorer.load(folder.absolute(), wanted, there)
+    tasks = list(_score_ranges(folder.absolute(), wanted, shown, there, scorer, events))
     scored = 0
     with (
         atomic_path(output) as temporary,
         progress(events.entries, "scoring") as advance,
         uproot.recreate(temporary) as out,
+        closing(_in_order((engine or InProcess()).run(tasks))) as scores,
     ):
         target: Any = None
-        for partition in events.partitions(STEP):
-            columns = _read(definition, events, partition, loaded, identity)
-            scores = score_events(columns, loaded, identity.fold(columns, definition.folds))
-            rows = {name: np.asarray(columns[name]) for name in identity.branches}
-            rows |= {branches[name]: scores[name] for name in shown}
+        for columns in scores:
+            rows = {branches.get(name, name): values for name, values in columns.items()}
             if target is None:
                 target = out.mktree("scores", {name: values.dtype for name, values in rows.items()})
             target.extend(rows)
-            scored += len(partition)
-            advance(len(partition))
+            n = len(next(iter(rows.values())))
+            scored += n
+            advance(n)
     if scored != events.entries:
         raise DatasetError(f"expected {events.entries:,} scored events, got {scored:,}")
     return scored
+
+
+Scores: TypeAlias = dict[str, NDArray[Any]]
+"""Identity columns and scores by model of an entry range, all of shape (events,)."""
+
+
+@dataclass(frozen=True)
+class ScoreRange(Task[Scores]):
+    """Entries of one file, to be scored; ``number`` is its place among all."""
+
+    number: int
+    folder: Path
+    models: tuple[str, ...]
+    shown: tuple[str, ...]
+    there: frozenset[str]
+    events: Events
+    start: int
+    stop: int
+
+    @property
+    def place(self) -> Place:
+        """File, tree and entries."""
+        file = self.events.files[0]
+        return Place(f"entries {self.start:,} to {self.stop:,}", str(file.path), file.tree)
+
+    def run(self) -> Scores:
+        """Identity columns and scores."""
+        scorer = Scorer.load(self.folder, self.models, self.there)
+        columns = _read(scorer, self.events, Partition(self.events.files[0], self.start, self.stop))
+        scores = score_events(columns, scorer.models, scorer.identity.fold(columns, scorer.definition.folds))
+        found: Scores = {name: np.asarray(columns[name]) for name in scorer.identity.branches}
+        return found | {name: scores[name] for name in self.shown}
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """The fitted models of a run, in the order in which they are needed, and what tells its events apart."""
+
+    definition: StudyDefinition
+    models: Mapping[str, Sequence[FoldModel]]
+    identity: Identity
+
+    @staticmethod
+    @functools.lru_cache(maxsize=1)
+    def load(folder: Path, models: tuple[str, ...], there: frozenset[str]) -> Scorer:
+        """Read them, once in each process."""
+        definition = _definition(folder)
+        loaded = {name: _load(folder / "models" / name, definition.folds) for name in models}
+        return Scorer(definition, loaded, Identity.of(definition, there))
+
+    def needed(self) -> tuple[list[str], dict[str, Expression]]:
+        """The branches to read, and the new variables to work out of them, in order."""
+        new = {name: Expression(text) for name, text in self.definition.new_variables.items()}
+        fitted = [features for folds in self.models.values() for _, features, _ in folds if features]
+        needed = {name for features in fitted for name in features.inputs} | self.identity.columns
+        for name, expression in reversed(new.items()):  # later ones may use earlier ones
+            if name in needed:
+                needed |= expression.columns
+        return sorted(needed - set(new)), {name: new[name] for name in new if name in needed}
+
+
+def _score_ranges(
+    folder: Path,
+    models: tuple[str, ...],
+    shown: tuple[str, ...],
+    there: frozenset[str],
+    scorer: Scorer,
+    events: Events,
+) -> Iterator[ScoreRange]:
+    number, (wanted, _) = 0, scorer.needed()
+    for file in events.files:
+        needed = {name: file.branch(name) for name in wanted}
+        alone = replace(events, files=(replace(file, path=absolute(file.path), branches=needed),))
+        for part in alone.partitions(STEP):
+            yield ScoreRange(number, folder, models, shown, there, alone, part.start, part.stop)
+            number += 1
+
+
+def _in_order(outcomes: Generator[Outcome[Scores], None, None]) -> Generator[Scores, None, None]:
+    """Values in the order of the tasks' numbers; those that come early wait."""
+    early: dict[int, Scores] = {}
+    following = 0
+    with closing(outcomes):
+        for outcome in outcomes:
+            assert isinstance(outcome.task, ScoreRange)
+            early[outcome.task.number] = outcome.result()
+            while following in early:
+                yield early.pop(following)
+                following += 1
 
 
 def score_events(
@@ -166,24 +260,12 @@ class Identity:
         return fold_of([parts[name] for name in self.order], n_folds)
 
 
-def _read(
-    definition: StudyDefinition,
-    events: Events,
-    partition: Partition,
-    models: Mapping[str, Sequence[FoldModel]],
-    identity: Identity,
-) -> dict[str, Column]:
+def _read(scorer: Scorer, events: Events, partition: Partition) -> dict[str, Column]:
     """The columns that models and identity need, new variables worked out."""
-    inputs = {name for folds in models.values() for _, features, _ in folds if features for name in features.inputs}
-    new = {name: Expression(text) for name, text in definition.new_variables.items()}
-    needed = inputs | identity.columns
-    for name, expression in reversed(new.items()):  # later ones may use earlier ones
-        if name in needed:
-            needed |= expression.columns
-    columns = events.read(partition, sorted(needed - set(new)))
-    for name, expression in new.items():
-        if name in needed:
-            columns[name] = expression.evaluate_column(columns)
+    branches, variables = scorer.needed()
+    columns = events.read(partition, branches)
+    for name, expression in variables.items():
+        columns[name] = expression.evaluate_column(columns)
     return columns
 
 

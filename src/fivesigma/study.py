@@ -15,14 +15,18 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fivesigma.core.engine import Engine
 from fivesigma.core.integrity import write_json
+from fivesigma.core.processes import Processes
 from fivesigma.core.run_directory import RunDirectory
 from fivesigma.dataset import (
     Conversion,
+    ConversionPlan,
     Dataset,
     Reweighting,
     Sample,
     convert,
+    plan_conversion,
     reweight,
     scan_inputs,
     train_validation_test,
@@ -30,8 +34,9 @@ from fivesigma.dataset import (
 from fivesigma.evaluate import Assessment, Expectation, Questions, ScoredModel, assess
 from fivesigma.explain import Insight, look_inside
 from fivesigma.features import FEATURES
-from fivesigma.learn import FoldScores, Recipe, cross_validate, load_fold_model
+from fivesigma.learn import FoldScores, Ranks, Recipe, cross_validate, load_fold_model
 from fivesigma.read import Expression
+from fivesigma.read.remote_options import RemoteOptions
 from fivesigma.report import write_classification_report
 from fivesigma.results import facts_of, manifest_of, metrics_of, results_table
 from fivesigma.studies import StudyDefinition, input_files, resolve_study
@@ -39,11 +44,13 @@ from fivesigma.studies import StudyDefinition, input_files, resolve_study
 __all__ = [
     "Fits",
     "StudyResult",
+    "conversion_of",
     "convert_study",
     "evaluate_study",
     "explain_study",
     "fit_study",
     "open_run",
+    "plan_study",
     "resolve_study",
     "run_study",
 ]
@@ -92,7 +99,7 @@ def run_study(
     models : only these models, with those they combine and the baseline.
     output : the run directory; ``runs/<study>`` if left out.
     seed : instead of the study's own: of trainings and of the bootstrap; the split does not depend on it.
-    workers : fits done at the same time, each in a process of its own.
+    workers : entry ranges converted, and fits done, at the same time, each in a process of its own.
     until : the last stage to do.
     keep : a second place for the results, such as ``docs/results/<study>.json``.
     command : the command line to state in the results, if there was one.
@@ -104,7 +111,7 @@ def run_study(
     """
     with open_run(study, inputs, output, models, seed) as (definition, run):
         started, cpu = time.monotonic(), time.process_time()
-        dataset = convert_study(definition, run)
+        dataset = convert_study(definition, run, Processes(workers))
         fits = fit_study(definition, run, dataset, workers=workers)
         assessment = evaluate_study(definition, dataset, fits)
         cpu_seconds = time.process_time() - cpu + sum(s.cost.training_cpu_seconds for s in fits.scores.values())
@@ -137,21 +144,48 @@ def open_run(
     """The checked definition and the locked run directory, with the definition written into it as ``study.json``."""
     definition = resolve_study(study, inputs, models, seed)
     run = RunDirectory.create(output or Path("runs") / definition.study)
+    if not Ranks.current().first:  # under torchrun: the first rank holds the lock and writes
+        yield definition, run
+        return
     with run.lock():
         write_json(run.path / "study.json", definition.model_dump(mode="json"))
         yield definition, run
 
 
-def convert_study(definition: StudyDefinition, run: RunDirectory) -> Dataset:
+def convert_study(definition: StudyDefinition, run: RunDirectory, engine: Engine | None = None) -> Dataset:
     """Read, select, label, weight and split the events into ``<run>/dataset/<hash>``; kept if nothing changed."""
+    ranks = Ranks.current()
+    if not ranks.first:
+        return Dataset.open(ranks.from_first(""), verify=False)  # the first has verified it
+    conversion = conversion_of(definition)
+    found = scan_inputs(conversion, engine)
+    dataset = convert(conversion, run.path / "dataset" / found.config_hash[:16], found, engine=engine)
+    ranks.from_first(str(dataset.path))
+    return dataset
+
+
+def plan_study(definition: StudyDefinition, engine: Engine | None = None) -> ConversionPlan:
+    """What `convert_study` would read and write; nothing is written."""
+    return plan_conversion(scan_inputs(conversion_of(definition), engine))
+
+
+def conversion_of(definition: StudyDefinition) -> Conversion:
+    """The conversion that a study asks for: all columns that its models see, and those that it looks at otherwise."""
     shown = [name for words in definition.inputs.values() for name in FEATURES[words.features](**words.options).inputs]
     judged = [*definition.explain.variables, *definition.evaluate.bins, *definition.observers]
     judged += definition.reweight.variables if definition.reweight else ()
     for expression in [*definition.evaluate.restricted.values(), *definition.explain.windows.values()]:
         judged += sorted(Expression(expression).columns)
-    conversion = Conversion(
+    return Conversion(
         samples=tuple(
-            Sample(name=name, files=input_files(words), tree=words.tree, label=words.label, weight=words.weight)
+            Sample(
+                name=name,
+                files=input_files(words),
+                tree=words.tree,
+                label=words.label,
+                weight=words.weight,
+                entries=words.entries,
+            )
             for name, words in definition.samples.items()
         ),
         selection=definition.selection,
@@ -164,9 +198,13 @@ def convert_study(definition: StudyDefinition, run: RunDirectory) -> Dataset:
         row=definition.row or definition.identity,
         n_folds=definition.folds,
         nan=definition.nan,
+        missing=definition.missing,
+        missing_policy=definition.missing_policy,
+        dtypes=definition.dtypes,
+        max_loss=definition.max_loss,
+        manifest=definition.manifest,
+        remote=None if definition.remote is None else RemoteOptions(**definition.remote.model_dump()),
     )
-    found = scan_inputs(conversion)
-    return convert(conversion, run.path / "dataset" / found.config_hash[:16], found)
 
 
 def fit_study(definition: StudyDefinition, run: RunDirectory, dataset: Dataset, *, workers: int = 2) -> Fits:

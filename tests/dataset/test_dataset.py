@@ -11,6 +11,7 @@ import pytest
 from fivesigma.core.errors import DatasetError
 from fivesigma.core.jagged import Jagged
 from fivesigma.dataset import Conversion, Dataset, convert
+from fivesigma.dataset.samples import FORMAT_VERSION
 
 
 def test_every_flipped_bit_of_a_shard_is_noticed(jets: Conversion, tmp_path: Path) -> None:
@@ -45,21 +46,29 @@ def test_every_flipped_bit_of_the_description_is_noticed(jets: Conversion, tmp_p
     content = path.read_bytes()
     rng = np.random.default_rng(4)
     for place in rng.integers(0, len(content) - 2, 60):
-        if content[place : place + 1].isspace():  # between JSON's words: means nothing
+        flipped = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+        if content[place : place + 1].isspace() or _same(flipped, content):  # layout, or the 17th digit of a number
             continue
-        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        path.write_bytes(flipped)
         with pytest.raises(DatasetError, match=r"damaged|cannot read|not of format"):
             Dataset.open(tmp_path / "out", verify=False)
+
+
+def _same(a: bytes, b: bytes) -> bool:
+    try:
+        return bool(json.loads(a) == json.loads(b))
+    except ValueError:
+        return False
 
 
 def test_an_unfinished_or_foreign_folder(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"dataset\.json is missing; the conversion was not finished"):
         Dataset.open(tmp_path)
     (tmp_path / "dataset.json").write_text(json.dumps({"format": 99}))
-    with pytest.raises(DatasetError, match="not of format 1"):
+    with pytest.raises(DatasetError, match=f"not of format {FORMAT_VERSION}"):
         Dataset.open(tmp_path)
     (tmp_path / "dataset.json").write_text("[]")
-    with pytest.raises(DatasetError, match="not of format 1"):
+    with pytest.raises(DatasetError, match=f"not of format {FORMAT_VERSION}"):
         Dataset.open(tmp_path)
 
 

@@ -29,7 +29,7 @@ def toy(weight: np.ndarray[Any, Any], step: np.ndarray[Any, Any], y: np.ndarray[
         {"pt": Count.of(weight[step == 0]), "mass": Count.of(weight[step == 1])},
         Count.of(weight[step == 2]),
         Count.of(weight[step == 3]),
-        {"jet_pt": NotFinite(3, 1)},
+        {"jet_pt": NotFinite(3, 1, 2)},
     )
     left = step == 3
     return Ledger((file,)).with_stage("sample", {"W": np.ones(left.sum(), bool)}, y[left], weight[left])
@@ -54,7 +54,7 @@ def numbers_in(content: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, 
     """Paths of all counts and sums in a ledger's JSON."""
     items = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
     for key, value in items:
-        if isinstance(value, int | float) and key not in ("label", "nan", "inf"):
+        if isinstance(value, int | float) and key not in ("label", "nan", "inf", "missing"):
             yield (*path, key)
         yield from numbers_in(value, (*path, key))
 
@@ -133,5 +133,7 @@ def test_rows_for_tables() -> None:
         ("sample", "W", 1, 2, -1.0),
     ]
     assert len({tuple(row) for row in rows}) == 1  # all with the same keys
-    assert ledger.not_finite_rows() == [{"file": "a.root", "sample": "W", "branch": "jet_pt", "nan": 3, "inf": 1}]
+    assert ledger.not_finite_rows() == [
+        {"file": "a.root", "sample": "W", "branch": "jet_pt", "nan": 3, "inf": 1, "missing": 2}
+    ]
     assert "W: rejected by 'pt': 1 events, sum of weights 1" in ledger.cut_flow()

@@ -17,6 +17,7 @@ from tests.dataset.test_convert import changed, folder_bytes
 
 from fivesigma.core.errors import FileFormatError, OutputError, ResumeError
 from fivesigma.dataset import Conversion, Dataset, convert, scan_inputs
+from fivesigma.dataset.entry_range import EntryRange
 
 CHILD = """
 import json, os, signal, sys
@@ -95,9 +96,7 @@ def test_sigkill(jets: Conversion, tmp_path: Path, after: int) -> None:
 
 
 def test_finished_shards_are_not_made_again(jets: Conversion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fivesigma.dataset import convert as module_function
-
-    module = sys.modules[module_function.__module__]
+    module: Any = sys.modules[EntryRange.__module__]
     monkeypatch.setattr(module, "write_done", killing(module.write_done, 4))
     with pytest.raises(Killed):
         convert(jets, tmp_path / "out")

@@ -12,7 +12,8 @@ from fivesigma.core.estimator import ESTIMATORS, Labelled
 from fivesigma.core.integrity import file_digest
 from fivesigma.learn import DenseClassifier, NetworkClassifier, loop
 from fivesigma.learn.checkpoint import FILE_NAME
-from fivesigma.learn.loop import Events, TrainingOptions, batches, number_of_batches
+from fivesigma.learn.loop import TrainingOptions
+from fivesigma.learn.training_events import Events, batches, number_of_batches
 
 Images = tuple[NDArray[np.float32], NDArray[np.int64]]
 
@@ -141,8 +142,8 @@ def test_without_validation_all_epochs_are_trained(images: Images) -> None:
 @pytest.mark.parametrize(("n", "size"), [(10, 4), (256, 256), (257, 256), (3, 100)])
 def test_each_event_comes_once_in_batches_of_nearly_one_size(n: int, size: int) -> None:
     events = Events(torch.arange(n).float()[:, None], torch.arange(n).float(), torch.ones(n))
-    made = list(batches(events, number_of_batches(n, size), torch.Generator().manual_seed(1)))
-    lengths = [len(batch.y) for batch in made]
+    found = list(batches(events, number_of_batches(n, size), torch.Generator().manual_seed(1)))
+    made, lengths = [batch for _, batch in found], [length for length, _ in found]
     assert max(lengths) <= size
     assert max(lengths) - min(lengths) <= 1
     together = torch.cat([batch.y for batch in made])

@@ -22,7 +22,7 @@ from fivesigma.core.errors import (
     NoEventsError,
 )
 from fivesigma.read import Events, InputFile, open_events
-from fivesigma.read.events import find_files
+from fivesigma.read.files import find_files
 
 Writer = Callable[..., Path]
 
@@ -51,7 +51,7 @@ def test_relative_globs(write_tree: Writer, tmp_path: Path, monkeypatch: pytest.
         ("data/a.rot", "no such file(.|\n)*there is: a.root"),
         ("dta/a.root", "no such file(.|\n)*dta does not exist"),
         ("data/b*.root", "no file matches this pattern"),
-        ("empty", r"no \*.root files in this folder"),
+        ("empty", r"no \*.root, \*.parquet, \*.h5, \*.hdf5 files here"),
     ],
 )
 def test_missing_files_are_named(write_tree: Writer, tmp_path: Path, pattern: str, message: str) -> None:

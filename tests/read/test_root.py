@@ -49,14 +49,60 @@ def test_a_missing_branch_names_the_nearest(write_tree: Writer, rntuple: bool) -
     assert (caught.value.file, caught.value.tree, caught.value.branch) == (path, "jets", "constituents_pt")
 
 
-def test_strings_and_fixed_arrays_are_listed_and_refused(tmp_path: Path) -> None:
+def test_arrays_of_fixed_size_are_lists_of_constant_length(tmp_path: Path) -> None:
+    path = tmp_path / "a.root"
+    values = np.arange(24, dtype=np.float32).reshape(4, 6)
+    with uproot.recreate(path) as file:
+        types = {"three": np.dtype((np.float32, (6,))), "matrix": np.dtype((np.float32, (2, 3)))}
+        file.mktree("t", types).extend({"three": values, "matrix": values.reshape(4, 2, 3)})
+    found = scan(path)
+    assert {name: str(branch) for name, branch in found.branches.items()} == {
+        "three": "jagged float32",
+        "matrix": "jagged float32",
+        "matrix.count": "jagged int64",
+    }
+    columns = read_range(found, 1, 3, ["three", "matrix", "matrix.count"])
+    assert all(isinstance(column, Jagged) for column in columns.values())
+    for name in ("three", "matrix"):
+        assert columns[name].counts.tolist() == [6, 6]  # type: ignore[union-attr]
+        np.testing.assert_array_equal(columns[name].values, values[1:3].ravel())  # type: ignore[union-attr]
+    assert columns["matrix.count"].values.tolist() == [3, 3, 3, 3]  # type: ignore[union-attr]
+    assert columns["matrix.count"].counts.tolist() == [2, 2]  # type: ignore[union-attr]
+
+
+def test_strings_are_listed_and_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.root"
     with uproot.recreate(path) as file:
-        file.mktree("t", {"three": np.dtype((np.float32, (3,)))}).extend({"three": np.zeros((4, 3), np.float32)})
+        file.mktree("t", {"name": "string", "x": np.float64}).extend({"name": ["a", "b"], "x": np.zeros(2)})
     found = scan(path)
-    assert found.branches["three"].dtype is None
-    with pytest.raises(BranchTypeError, match=r"type 'float\[3\]' cannot be read"):
-        read_range(found, 0, 1, ["three"])
+    assert found.branches["name"].dtype is None
+    with pytest.raises(BranchTypeError, match=r"type '.*' cannot be read"):
+        read_range(found, 0, 1, ["name"])
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize(
+    ("name", "branch"),
+    [
+        ("root-io/uproot-stl_containers.root", "vector_vector_int32"),
+        ("root-io/test_stl_containers_rntuple_v1-0-0-0.root", "vector_vector_int32"),
+        ("root-io/test_stl_containers_rntuple_v1-0-0-0.root", "array_float"),
+    ],
+)
+def test_lists_of_lists_are_two_branches(shared_data: Path, name: str, branch: str) -> None:
+    file = scan(shared_data / name)
+    with uproot.open(file.path) as source:
+        reference = source[file.tree][branch].array()
+    values = read_range(file, 0, file.entries, [branch])[branch]
+    assert isinstance(values, Jagged)
+    assert values.values.tolist() == ak.flatten(reference, axis=None).to_list()
+    if reference.ndim == 2:
+        assert values.counts.tolist() == ak.num(reference).to_list()
+        return
+    counts = read_range(file, 0, file.entries, [f"{branch}.count"])[f"{branch}.count"]
+    assert isinstance(counts, Jagged)
+    assert values.counts.tolist() == ak.sum(ak.num(reference, axis=2), axis=1).to_list()
+    assert [counts[np.array([i])].values.tolist() for i in range(len(counts))] == ak.num(reference, axis=2).to_list()
 
 
 def test_the_only_tree_is_found_and_several_are_listed(tmp_path: Path) -> None:
@@ -126,7 +172,7 @@ def test_a_flipped_header_is_refused(write_tree: Writer) -> None:
     content = bytearray(path.read_bytes())
     content[8:12] = struct.pack(">i", 100 + 2**20)  # fBEGIN
     path.write_bytes(bytes(content))
-    with pytest.raises(FileFormatError, match="cannot read"):
+    with pytest.raises(FileFormatError, match="damaged header: the first record is said to be at byte 1,048,676"):
         scan(path)
 
 

@@ -104,6 +104,8 @@ def compare_with_uproot(file: InputFile, names: list[str]) -> None:
         known = set(tree.keys())
         for name in [n for n in names if n in known]:  # uproot calls some _collection0.…
             column, reference = columns[name], tree[name].array(entry_stop=stop)
+            if reference.ndim == 3:
+                reference = ak.flatten(reference, axis=2)
             if isinstance(column, Jagged):
                 np.testing.assert_array_equal(column.counts, ak.num(reference), err_msg=f"{file.path.name} {name}")
                 column, reference = column.values, ak.flatten(reference)

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from fivesigma.cli import inspect, predict, run, simulate, studies
+from fivesigma.cli import convert, inspect, predict, run, simulate, studies
 from fivesigma.core.errors import FivesigmaError
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 app.command("simulate")(simulate.simulate)
 app.command("inspect")(inspect.inspect)
+app.command("convert")(convert.convert)
 for verb in run.VERBS:
     app.command(verb.__name__)(verb)
 app.command("predict")(predict.predict)

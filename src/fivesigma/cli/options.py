@@ -7,12 +7,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fivesigma.core.errors import ConfigError
 from fivesigma.core.progress import progress_mode
+
+if TYPE_CHECKING:
+    from fivesigma.core.engine import Engine
 
 INTERRUPTED = 130  # the shell's exit status for Ctrl-C
 
@@ -24,6 +27,16 @@ Models = Annotated[list[str] | None, typer.Option("--models", help="only this mo
 Output = Annotated[Path | None, typer.Option("--output", help="the run directory [default: runs/<study>]")]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="instead of the study's own seed")]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="processes that work at the same time")]
+Scheduler = Annotated[
+    str | None, typer.Option("--scheduler", help="address of a Dask scheduler (tcp://…) instead of processes here")
+]
+Deadline = Annotated[float, typer.Option("--deadline", min=1, help="seconds that one entry range or file may take")]
+Retries = Annotated[int, typer.Option("--retries", min=0, help="how often a crashed or late reader is tried again")]
+MemoryLimit = Annotated[
+    int | None, typer.Option("--memory-limit", min=256, metavar="MB", help="memory of each process [default: no limit]")
+]
+DEADLINE_S = 600.0
+RETRIES = 2
 Quiet = Annotated[bool, typer.Option("--quiet", help="no progress")]
 Json = Annotated[bool, typer.Option("--json", help="print results as JSON on standard output")]
 
@@ -37,6 +50,19 @@ def parse_inputs(inputs: Sequence[str] | None) -> dict[str, str]:
             raise ConfigError(f"--input {text!r}: expected SAMPLE=FILES, for example --input jets=other.root")
         pairs[name] = files
     return pairs
+
+
+def engine_of(
+    workers: int, scheduler: str | None, deadline: float, retries: int, memory_limit: int | None = None
+) -> Engine:
+    """Who does the work: supervised processes here, or the workers of a Dask cluster."""
+    if scheduler is not None:
+        from fivesigma.core.dask_cluster import DaskCluster
+
+        return DaskCluster(scheduler, deadline_s=deadline)
+    from fivesigma.core.processes import Processes
+
+    return Processes(workers, deadline_s=deadline, retries=retries, memory_limit_mb=memory_limit)
 
 
 @contextmanager

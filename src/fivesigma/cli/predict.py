@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from fivesigma.cli.options import Quiet, shown_progress
+from fivesigma.cli.options import (
+    DEADLINE_S,
+    RETRIES,
+    Deadline,
+    Quiet,
+    Retries,
+    Scheduler,
+    Workers,
+    engine_of,
+    shown_progress,
+)
 
 
 def predict(
@@ -16,11 +26,16 @@ def predict(
     output: Annotated[Path, typer.Option("--output", help="the ROOT file of scores to write")],
     model: Annotated[list[str] | None, typer.Option("--model", help="only these models; may be repeated")] = None,
     tree: Annotated[str | None, typer.Option("--tree", help="the tree to read, if not the study's")] = None,
+    workers: Workers = 2,
+    scheduler: Scheduler = None,
+    deadline: Deadline = DEADLINE_S,
+    retries: Retries = RETRIES,
     quiet: Quiet = False,
 ) -> None:
     """Score every event of other files, in their order and number, by models that have not seen it."""
     from fivesigma.predict import predict_study
 
     with shown_progress(quiet):
-        events = predict_study(run_directory, files, output, models=model, tree=tree)
+        engine = engine_of(workers, scheduler, deadline, retries)
+        events = predict_study(run_directory, files, output, models=model, tree=tree, engine=engine)
     print(f"{events:,} events scored: {output.resolve()}")

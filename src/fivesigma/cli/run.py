@@ -1,13 +1,16 @@
-"""``run`` and the stages of it: ``convert``, ``fit``, ``evaluate``, ``explain``, ``report``."""
+"""``run`` and the stages of it after ``convert``: ``fit``, ``evaluate``, ``explain``, ``report``."""
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fivesigma.cli.options import (
+    DEADLINE_S,
+    RETRIES,
     Inputs,
     Json,
     Models,
@@ -17,6 +20,7 @@ from fivesigma.cli.options import (
     Study,
     Workers,
     command_line,
+    engine_of,
     parse_inputs,
     print_json,
     print_table,
@@ -47,26 +51,6 @@ def run(
         print(f"report: {(result.run.path / 'report.html').resolve()}")
 
 
-def convert(
-    study: Study,
-    inputs: Inputs = None,
-    models: Models = None,
-    output: Output = None,
-    quiet: Quiet = False,
-    json: Json = False,
-) -> None:
-    """Read, select, label, weight and split a study's events; print the ledger."""
-    from fivesigma.study import convert_study, open_run
-
-    with shown_progress(quiet), open_run(study, parse_inputs(inputs), output, models) as (definition, directory):
-        dataset = convert_study(definition, directory)
-    if json:
-        print_json({"dataset": str(dataset.path), "events": len(dataset), "ledger": dataset.ledger.to_json()})
-    else:
-        print_table(dataset.ledger.rows())
-        print(f"dataset: {dataset.path.resolve()}")
-
-
 def fit(
     study: Study,
     inputs: Inputs = None,
@@ -77,12 +61,19 @@ def fit(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Fit every model of a study on every fold; print what each cost."""
+    """Fit every model of a study on every fold; print what each cost. Under torchrun, networks on all ranks together."""
+    from fivesigma.learn.distributed import process_group
     from fivesigma.results import cost_rows
     from fivesigma.study import convert_study, fit_study, open_run
 
-    with shown_progress(quiet), open_run(study, parse_inputs(inputs), output, models, seed) as (definition, directory):
-        fits = fit_study(definition, directory, convert_study(definition, directory), workers=workers)
+    with ExitStack() as stack:
+        ranks = stack.enter_context(process_group())
+        stack.enter_context(shown_progress(quiet or not ranks.first))
+        definition, directory = stack.enter_context(open_run(study, parse_inputs(inputs), output, models, seed))
+        engine = engine_of(workers, None, DEADLINE_S, RETRIES)
+        fits = fit_study(definition, directory, convert_study(definition, directory, engine), workers=workers)
+    if not ranks.first:
+        return
     if json:
         print_json(cost_rows(fits.scores))
     else:
@@ -146,4 +137,4 @@ def _print_results(result: StudyResult, json: bool) -> None:
         print_table(result.rows())
 
 
-VERBS = (convert, fit, evaluate, explain, report, run)
+VERBS = (fit, evaluate, explain, report, run)

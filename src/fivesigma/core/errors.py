@@ -11,7 +11,9 @@ The tree::
     │   ├── MissingBranchError   a branch that is not there (with the nearest names)
     │   ├── BranchTypeError      flat against jagged, float against int, a type that cannot be read
     │   ├── DuplicateInputError  the same file given twice, by path, link or copy
-    │   └── NoEventsError        nothing to read, or nothing left after the selection, or one class missing
+    │   ├── NoEventsError        nothing to read, or nothing left after the selection, or one class missing
+    │   ├── RemoteError          a file on another machine that does not come: refused, gone, late, cut short, changed
+    │   └── WorkerError          a worker process that crashed, stalled or ran out of memory while it read
     ├── ExpressionError          a selection or new variable outside the expression grammar
     ├── LedgerError              event counts or weight sums that do not balance
     ├── DatasetError             a converted dataset that is damaged, incomplete or of another schema
@@ -63,7 +65,7 @@ class InputError(FivesigmaError):
         self,
         cause: str,
         *,
-        file: Path | str | None = None,
+        file: object = None,
         tree: str | None = None,
         branch: str | None = None,
         entry: int | None = None,
@@ -71,7 +73,7 @@ class InputError(FivesigmaError):
     ) -> None:
         self.cause, self.file, self.tree, self.branch, self.entry, self.remedy = (
             cause,
-            file,
+            file if file is None or isinstance(file, Path | str) else str(file),
             tree,
             branch,
             entry,
@@ -100,6 +102,14 @@ class DuplicateInputError(InputError):
 
 class NoEventsError(InputError):
     """Nothing to read, nothing left after the selection, or one class missing."""
+
+
+class RemoteError(InputError):
+    """A file on another machine that does not come: refused, gone, late, cut short, or changed meanwhile."""
+
+
+class WorkerError(InputError):
+    """A worker process that crashed, stalled or ran out of memory; file, tree and entries say on what."""
 
 
 class ExpressionError(FivesigmaError):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import xxhash
 
@@ -18,10 +19,15 @@ _CHUNK = 1 << 22  # bytes read at a time
 
 def file_digest(path: Path) -> str:
     """The xxh3 128-bit digest of a file's bytes, as 32 hexadecimal digits."""
-    digest = xxhash.xxh3_128()
     with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
+        return digest_of(file)
+
+
+def digest_of(file: IO[bytes]) -> str:
+    """The xxh3 128-bit digest of what is left to read of a file, with bounded memory."""
+    digest = xxhash.xxh3_128()
+    while chunk := file.read(_CHUNK):
+        digest.update(chunk)
     return digest.hexdigest()
 
 
@@ -44,7 +50,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     OutputError
         if the folder cannot be written to, the disk is full or the quota is used up.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # Random, not the process's number: processes of two machines may write the same path on a shared disk.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

@@ -1,9 +1,14 @@
 """From columns of files to a dataset on disk: samples, selection, weights, folds, and the ledger of all of it."""
 
-from fivesigma.dataset.convert import Inputs, convert, scan_inputs
+from fivesigma.dataset.batch import Batch, Collection
+from fivesigma.dataset.convert import convert
 from fivesigma.dataset.dataset import ColumnSchema, Dataset
+from fivesigma.dataset.inputs import Inputs, scan_inputs
 from fivesigma.dataset.ledger import Count, FileLedger, Ledger
+from fivesigma.dataset.loader import BatchLoader
+from fivesigma.dataset.plan import ConversionPlan, plan_conversion
 from fivesigma.dataset.reweight import Closure, Reweighting, reweight
+from fivesigma.dataset.root_source import RootSource
 from fivesigma.dataset.samples import Conversion, Sample
 from fivesigma.dataset.split import FoldAssignment, event_hash, fold_of, folds, train_validation_test
 from fivesigma.dataset.weight_policy import (
@@ -14,9 +19,13 @@ from fivesigma.dataset.weight_policy import (
 )
 
 __all__ = [
+    "Batch",
+    "BatchLoader",
     "Closure",
+    "Collection",
     "ColumnSchema",
     "Conversion",
+    "ConversionPlan",
     "Count",
     "Dataset",
     "FileLedger",
@@ -25,6 +34,7 @@ __all__ = [
     "Ledger",
     "PolicyWeights",
     "Reweighting",
+    "RootSource",
     "Sample",
     "WeightPolicy",
     "apply_weight_policy",
@@ -32,6 +42,7 @@ __all__ = [
     "event_hash",
     "fold_of",
     "folds",
+    "plan_conversion",
     "require_non_negative",
     "reweight",
     "scan_inputs",

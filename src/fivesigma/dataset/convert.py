@@ -12,108 +12,41 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
+from fivesigma.core.engine import Engine, InProcess
 from fivesigma.core.errors import (
     BranchTypeError,
     ConfigError,
-    FileFormatError,
     FivesigmaError,
+    MissingDependencyError,
     NoEventsError,
     OutputError,
     ResumeError,
 )
 from fivesigma.core.integrity import write_json
-from fivesigma.core.progress import progress
+from fivesigma.core.progress import progress, say
 from fivesigma.dataset.dataset import DESCRIPTION, SHARDS, ColumnSchema, Dataset, Role, seal
-from fivesigma.dataset.duplicates import identity_columns, refuse_repeated_content, refuse_repeated_rows
-from fivesigma.dataset.ledger import Count, FileLedger, Ledger, merge_ranges
-from fivesigma.dataset.rows import select_rows
-from fivesigma.dataset.samples import FORMAT_VERSION, Conversion, Sample, hash_of
-from fivesigma.dataset.shards import Shard, fault_of, read_done, write_done, write_shard
-from fivesigma.read.events import Events, Partition, open_events, refuse_duplicates
-from fivesigma.read.schema import Branch
+from fivesigma.dataset.duplicates import refuse_repeated_content, refuse_repeated_rows
+from fivesigma.dataset.entry_range import EntryRange, Marker, ledger_of
+from fivesigma.dataset.inputs import BAD_FILE, Inputs, refuse_loss, scan_inputs
+from fivesigma.dataset.ledger import Count, FileLedger, Ledger, SkippedFile, Stage, merge_ranges, merge_stages, total
+from fivesigma.dataset.samples import FORMAT_VERSION, Conversion
+from fivesigma.dataset.shards import Shard
 
 CONFIGURATION = "conversion.json"
 _MAX_DIFFERENCES = 10  # lines of a changed configuration that are shown
+# The same command may succeed later, when the disk has room, the file is back, the cluster up: what is done is kept.
+_MAY_GO_ON = (ResumeError, OutputError, *BAD_FILE, ConfigError, MissingDependencyError)
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """The scanned files of every sample, and the hash of configuration and content."""
-
-    conversion: Conversion
-    events: tuple[Events, ...]
-
-    @property
-    def config_hash(self) -> str:
-        """Digest of the configuration and of every byte of input, not of where the files are."""
-        return hash_of(self.conversion, self.content)
-
-    @property
-    def content(self) -> list[dict[str, Any]]:
-        """What the input is: for every file in order sample, tree, entries, digest."""
-        return [
-            {"sample": sample.name, "tree": file.tree, "entries": file.entries, "xxh3": file.xxh3}
-            for sample, events in zip(self.conversion.samples, self.events, strict=True)
-            for file in events.files
-        ]
-
-    def partitions(self) -> Iterator[tuple[int, Sample, Partition]]:
-        """Entry ranges in the order of the dataset's rows."""
-        for index, (sample, events) in enumerate(zip(self.conversion.samples, self.events, strict=True)):
-            for partition in events.partitions(self.conversion.step):
-                yield index, sample, partition
-
-
-def scan_inputs(conversion: Conversion) -> Inputs:
-    """Scan all files and check that they have what the conversion needs; nothing is converted.
-
-    Raises
-    ------
-    FileFormatError, DuplicateInputError, NoEventsError, ConfigError
-        see `fivesigma.read.open_events`.
-    MissingBranchError, BranchTypeError
-        if a file lacks a branch, or has it in another type.
-    ExpressionError
-        for an expression outside the grammar.
-    """
-    conversion.check_names()
-    for sample in conversion.samples:
-        conversion.branches_of(sample)  # parses every expression before a file is opened
-    events = tuple(open_events(sample.files, sample.tree or conversion.tree) for sample in conversion.samples)
-    refuse_duplicates([file for e in events for file in e.files])
-    first: dict[str, tuple[Branch, str]] = {}
-    for sample, found in zip(conversion.samples, events, strict=True):
-        _refuse_shadowing(conversion, found)
-        for name, branch in found.require(conversion.branches_of(sample)).items():
-            other, where = first.setdefault(name, (branch, sample.name))
-            if branch != other and name in conversion.kept:
-                raise BranchTypeError(
-                    f"{branch} in sample {sample.name!r}, but {other} in sample {where!r}",
-                    file=found.files[0].path,
-                    tree=found.files[0].tree,
-                    branch=name,
-                    remedy="write them with one type, or keep a new variable made of it (always 64 bits) instead",
-                )
-    return Inputs(conversion, events)
-
-
-def _refuse_shadowing(conversion: Conversion, events: Events) -> None:
-    for file in events.files:
-        for name in conversion.new_variables:
-            if name in file.branches:
-                raise ConfigError(
-                    f"the new variable {name!r} is already a branch of {file.path} ({file.tree}): rename it"
-                )
-
-
-def convert(conversion: Conversion, output: str | Path, inputs: Inputs | None = None) -> Dataset:
+def convert(
+    conversion: Conversion, output: str | Path, inputs: Inputs | None = None, *, engine: Engine | None = None
+) -> Dataset:
     """Convert, or open what is already converted of the same configuration and input.
 
     Parameters
@@ -124,19 +57,22 @@ def convert(conversion: Conversion, output: str | Path, inputs: Inputs | None = 
         the dataset's folder; it appears when it is complete.
     inputs
         what `scan_inputs` gave for this conversion, if it was called before.
+    engine
+        who does the work: `InProcess` (the default), `Processes`, `DaskCluster`. The dataset is the same, byte for byte.
 
     Raises
     ------
     FivesigmaError
         what `scan_inputs` raises; `NoEventsError` (with the cut-flow) if nothing passes or a class is missing;
-        `InputError` for values or weights that are not finite; `SplitError` for repeated events; `LedgerError`.
+        `InputError` for values or weights that are not finite; `WorkerError` if a file crashes or stalls its reader;
+        `SplitError` for repeated events; `LedgerError`.
     ResumeError
         if ``output`` holds, or a killed conversion into it was of, another configuration: the difference is shown.
     OutputError
         if ``output`` cannot be written, or another process is converting into it.
     """
-    output = Path(output)
-    inputs = scan_inputs(conversion) if inputs is None else inputs
+    output, engine = Path(output), engine or InProcess()
+    inputs = scan_inputs(conversion, engine) if inputs is None else inputs
     if output.exists():
         return _open_finished(output, inputs)
     partial = output.with_name(f".{output.name}.partial")
@@ -145,10 +81,9 @@ def convert(conversion: Conversion, output: str | Path, inputs: Inputs | None = 
             return _open_finished(output, inputs)
         try:
             _start_or_resume(partial, inputs)
-            _convert_all(partial, inputs)
-            _finish(partial, inputs)
-        except (ResumeError, OutputError, FileFormatError):
-            raise  # the disk may have room, the file be back, when the next run goes on from here
+            _finish(partial, inputs, *_convert_all(partial, inputs, engine))
+        except _MAY_GO_ON:
+            raise
         except FivesigmaError:
             # The input or the configuration is at fault, so the next run will be another one: leave nothing behind.
             shutil.rmtree(partial, ignore_errors=True)
@@ -170,27 +105,33 @@ def _only_writer(partial: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise OutputError(
-                f"another process is converting into {partial}; wait for it, or choose another folder"
-            ) from error
+            raise _other_writer(partial) from error
+        if not _still_there(lock, file):  # whoever had the lock removed it after we opened it
+            raise _other_writer(partial)
         try:
             yield
         finally:
             lock.unlink(missing_ok=True)
 
 
+def _other_writer(partial: Path) -> OutputError:
+    return OutputError(f"another process is converting into {partial}; wait for it, or choose another folder")
+
+
+def _still_there(lock: Path, file: TextIO) -> bool:
+    with suppress(FileNotFoundError):
+        return os.path.samestat(lock.stat(), os.fstat(file.fileno()))
+    return False
+
+
 def _configuration(inputs: Inputs) -> dict[str, Any]:
-    return {
-        "config_hash": inputs.config_hash,
-        "conversion": inputs.conversion.description(),
-        "inputs": inputs.content,
-    }
+    return {"config_hash": inputs.config_hash, **inputs.configuration()}
 
 
 def _open_finished(output: Path, inputs: Inputs) -> Dataset:
     dataset = Dataset.open(output)
     if dataset.config_hash != inputs.config_hash:
-        stored = {"conversion": dataset.conversion, "inputs": dataset.inputs}
+        stored = {"conversion": dataset.conversion, "inputs": dataset.inputs, "code": dataset.code}
         raise ResumeError(_changed(output, stored, _configuration(inputs)))
     return dataset
 
@@ -200,7 +141,10 @@ def _start_or_resume(partial: Path, inputs: Inputs) -> None:
     if not path.exists():
         write_json(path, _configuration(inputs))
         return
-    stored = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ResumeError(f"cannot read {path}: {error}; delete {partial} to start again") from error
     if stored["config_hash"] != inputs.config_hash:
         raise ResumeError(_changed(partial, stored, _configuration(inputs)))
 
@@ -211,9 +155,7 @@ def _changed(folder: Path, stored: Mapping[str, Any], now: Mapping[str, Any]) ->
     lines = [f"  {k}: {before.get(k, 'absent')!r} there, {after.get(k, 'absent')!r} now" for k in keys]
     more = [f"  and {len(lines) - _MAX_DIFFERENCES} more"] if len(lines) > _MAX_DIFFERENCES else []
     shown = "\n".join([*lines[:_MAX_DIFFERENCES], *more])
-    return (
-        f"{folder} was made with another configuration or input:\n{shown}\nDelete it, or choose another output folder"
-    )
+    return f"{folder} was made with another configuration, input or code:\n{shown}\nDelete it, or choose another output folder"
 
 
 def _flattened(content: Any, key: str = "") -> dict[str, Any]:
@@ -226,118 +168,119 @@ def _flattened(content: Any, key: str = "") -> dict[str, Any]:
     return {k: v for name, value in items for k, v in _flattened(value, name).items()}
 
 
-def _convert_all(partial: Path, inputs: Inputs) -> None:
+def _convert_all(
+    partial: Path, inputs: Inputs, engine: Engine
+) -> tuple[dict[int, list[Marker]], tuple[SkippedFile, ...]]:
+    """Make every shard that is not there; markers of each input file in the order of entries, and files left out."""
     for leftover in partial.rglob(".*.partial"):  # of a process that was killed while it wrote
-        leftover.unlink()
-    with progress(sum(e.entries for e in inputs.events), "converting") as advance:
-        for number, (index, sample, partition) in enumerate(inputs.partitions()):
-            if _finished_shard(partial, number, inputs.config_hash) is None:
-                _convert_one(partial, number, inputs, index, sample, partition)
-            advance(len(partition))
+        leftover.unlink(missing_ok=True)
+    done: dict[int, dict[int, Marker]] = {}
+    bad: dict[int, SkippedFile] = {}
+    with progress(inputs.entries, "converting") as advance, closing(engine.run(inputs.tasks(partial))) as outcomes:
+        for outcome in outcomes:
+            task = outcome.task
+            assert isinstance(task, EntryRange)
+            if outcome.error is None:
+                done.setdefault(task.file, {})[task.start] = outcome.result()
+            elif inputs.conversion.max_loss is None or not isinstance(outcome.error, BAD_FILE):
+                raise outcome.error
+            elif task.file not in bad:
+                bad[task.file] = _skip(inputs, task, outcome.error)
+                sample = inputs.conversion.samples[task.sample]
+                refuse_loss(
+                    inputs.conversion, sample, inputs.events[task.sample].files, (*inputs.skipped, *bad.values())
+                )
+            advance(len(task))
+    markers = {file: [ranges[start] for start in sorted(ranges)] for file, ranges in done.items() if file not in bad}
+    return dict(sorted(markers.items())), (*inputs.skipped, *(bad[file] for file in sorted(bad)))
 
 
-def _shard_path(partial: Path, number: int) -> Path:
-    return partial / SHARDS / f"{number:06d}.bin"
+def _skip(inputs: Inputs, task: EntryRange, error: FivesigmaError) -> SkippedFile:
+    file, sample = task.events.files[0], inputs.conversion.samples[task.sample].name
+    say(f"left out: {task.name}: {str(error).splitlines()[0]}")
+    return SkippedFile(sample, task.name, file.tree, file.entries, str(error))
 
 
-def _finished_shard(partial: Path, number: int, config_hash: str) -> dict[str, Any] | None:
-    """The marker of a shard that is complete, and whose bytes are as they were written."""
-    path = _shard_path(partial, number)
-    done = read_done(path.with_suffix(".json"), config_hash)
-    if done is None or fault_of(path.parent, Shard.from_json(done["shard"])) is not None:
-        return None
-    return done
-
-
-def _convert_one(partial: Path, number: int, inputs: Inputs, index: int, sample: Sample, partition: Partition) -> None:
-    branches = inputs.conversion.branches_of(sample)
-    columns = inputs.events[index].read(partition, branches)
-    files = [file.path for events in inputs.events for file in events.files]
-    rows, ledger = select_rows(inputs.conversion, sample, partition, columns)
-    n = len(rows["y"])
-    rows["sample"] = np.full(n, index, dtype=np.int16)
-    rows["file"] = np.full(n, files.index(partition.file.path), dtype=np.int32)
-    path = _shard_path(partial, number)
-    shard = write_shard(path, rows)
-    write_done(path.with_suffix(".json"), shard, inputs.config_hash, {"ledger": ledger.to_json()})
-
-
-def _finish(partial: Path, inputs: Inputs) -> None:
-    """Put the shards together, check everything, write the description."""
-    done = [
-        marker
-        for number, _ in enumerate(inputs.partitions())
-        if (marker := _finished_shard(partial, number, inputs.config_hash)) is not None
-    ]
+def _finish(
+    partial: Path, inputs: Inputs, by_file: Mapping[int, Sequence[Marker]], skipped: tuple[SkippedFile, ...]
+) -> None:
+    """Put the shards together, check everything, write the description. Only markers and descriptions are in memory."""
     conversion = inputs.conversion
-    ledger = Ledger(_file_ledgers(inputs, [FileLedger.from_json(marker["ledger"]) for marker in done]))
+    markers = [marker for ranges in by_file.values() for marker in ranges]
+    shards = [Shard.from_json(marker["shard"]) for marker in markers]
+    ledger = Ledger(_file_ledgers(inputs, markers, skipped), skipped=skipped)
     if not any(file.selected.events for file in ledger.files):
         raise NoEventsError(f"no events are left after the cuts:\n{ledger.cut_flow()}", remedy="loosen the cuts")
-    shards = [Shard.from_json(marker["shard"]) for marker in done]
+    stages = [[Stage.from_json(stage) for stage in marker["stages"]] for marker in markers]
+    merged = tuple(merge_stages(stage) for stage in zip(*stages, strict=True))
+    ledger = Ledger(ledger.files, merged, skipped)
+    _refuse_missing_class(ledger, conversion)
+    ledger.check()
     content = {
         "format": FORMAT_VERSION,
         **_configuration(inputs),
         "n_folds": conversion.n_folds,
         "samples": [sample.name for sample in conversion.samples],
-        "files": [str(file.path) for events in inputs.events for file in events.files],
-        "columns": [vars(column) for column in _schema(conversion, shards[0])],
+        "files": [str(file.path) for file in inputs.files],
+        "columns": [vars(column) for column in _schema(conversion, shards)],
         "ledger": ledger.to_json(),
         "shards": [shard.to_json() for shard in shards if shard.rows],
     }
     dataset = Dataset(partial, content)
-    _refuse_missing_class(dataset)
-    _refuse_duplicates(dataset, conversion)
-    y, weight = dataset.y, dataset.weight
-    samples = {name: dataset.sample == i for i, name in enumerate(dataset.samples)}
-    ledger = ledger.with_stage("sample", samples, y, weight)
-    ledger = ledger.with_stage("fold", {f"fold {k}": dataset.fold == k for k in range(dataset.n_folds)}, y, weight)
-    ledger.check()
-    write_json(partial / DESCRIPTION, seal({**content, "ledger": ledger.to_json()}))
+    refuse_repeated_rows(dataset, conversion.row or conversion.identity)
+    if conversion.duplicates == "error":
+        refuse_repeated_content(dataset)
+    write_json(partial / DESCRIPTION, seal(content))
 
 
-def _file_ledgers(inputs: Inputs, ranges: Sequence[FileLedger]) -> tuple[FileLedger, ...]:
-    """Ledgers of all files in order; those without entries have one of zeros."""
+def _file_ledgers(inputs: Inputs, markers: Sequence[Marker], skipped: Sequence[SkippedFile]) -> tuple[FileLedger, ...]:
+    """Ledgers of all files in order, but those left out; those without entries have one of zeros."""
     empty = []
+    left_out = {(file.sample, file.file, file.tree) for file in skipped}
     for sample, events in zip(inputs.conversion.samples, inputs.events, strict=True):
-        cuts = inputs.conversion.cuts_of(sample)
+        zero = {name: Count() for name in inputs.conversion.cuts_of(sample)}
         for file in events.files:
-            zero = {name: Count() for name in cuts}
-            empty.append(
-                FileLedger(
-                    str(file.path), file.tree, sample.name, file.xxh3, file.entries, Count(), zero, Count(), Count(), {}
-                )
-            )
-    found = {(f.sample, f.file, f.tree): f for f in merge_ranges(ranges)}
+            if (sample.name, str(file.path), file.tree) not in left_out:
+                where = (str(file.path), file.tree, sample.name, file.xxh3, file.entries)
+                empty.append(FileLedger(*where, Count(), zero, Count(), Count()))
+    found = {(f.sample, f.file, f.tree): f for f in merge_ranges([ledger_of(marker) for marker in markers])}
     return tuple(found.get((f.sample, f.file, f.tree), f) for f in empty)
 
 
-def _schema(conversion: Conversion, shard: Shard) -> list[ColumnSchema]:
+def _schema(conversion: Conversion, shards: Sequence[Shard]) -> list[ColumnSchema]:
     columns = []
     for name in conversion.kept:
-        flat = shard.arrays.get(f"column:{name}")
-        place = flat or shard.arrays[f"column:{name}/values"]
+        kinds = {_kind(shard, name): shard.name for shard in shards}
+        if len(kinds) > 1:
+            found = ", ".join(
+                f"{'jagged ' if jagged else ''}{dtype} in {where}" for (dtype, jagged), where in kinds.items()
+            )
+            raise BranchTypeError(
+                f"the column has several types: {found}", branch=name, remedy="declare its type in `dtypes`"
+            )
+        ((dtype, jagged),) = kinds
         role: Role = "input" if name in conversion.columns else "observer"
         if role == "observer" and name not in conversion.observers:
             role = "identity"
-        columns.append(ColumnSchema(name, np.dtype(place.dtype).name, flat is None, role))
+        columns.append(ColumnSchema(name, dtype, jagged, role))
     return columns
 
 
-def _refuse_missing_class(dataset: Dataset) -> None:
-    samples = ", ".join(dataset.samples)
+def _kind(shard: Shard, name: str) -> tuple[str, bool]:
+    """Type of a column in a shard, and whether it is jagged."""
+    flat = shard.arrays.get(f"column:{name}")
+    place = flat or shard.arrays[f"column:{name}/values"]
+    return np.dtype(place.dtype).name, flat is None
+
+
+def _refuse_missing_class(ledger: Ledger, conversion: Conversion) -> None:
+    samples = ", ".join(sample.name for sample in conversion.samples)
     for label, name in ((0, "background"), (1, "signal")):
-        if not np.any(dataset.y == label):
+        if not total(part.count for part in ledger.stages[0].parts if part.label == label).events:
             raise NoEventsError(
-                f"no event has label {label} ({name}); samples: {samples}\n{dataset.ledger.cut_flow()}",
+                f"no event has label {label} ({name}); samples: {samples}\n{ledger.cut_flow()}",
                 remedy="add a sample of this label, or loosen the cuts on it",
             )
-
-
-def _refuse_duplicates(dataset: Dataset, conversion: Conversion) -> None:
-    names = conversion.row or conversion.identity
-    refuse_repeated_rows(dataset, identity_columns(names, dataset.columns, dataset.y, dataset.sample), names)
-    if conversion.duplicates == "error":
-        refuse_repeated_content(dataset)
 
 
 def _give_final_name(partial: Path, output: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -72,6 +72,7 @@ class Dataset:
         self.config_hash: str = content["config_hash"]
         self.conversion: Mapping[str, Any] = content["conversion"]
         self.inputs: list[dict[str, Any]] = content["inputs"]
+        self.code: Mapping[str, str] = content["code"]
         self.n_folds: int = content["n_folds"]
         self.samples: tuple[str, ...] = tuple(content["samples"])
         self.files: tuple[str, ...] = tuple(content["files"])
@@ -114,6 +115,34 @@ class Dataset:
     def __len__(self) -> int:
         return sum(shard.rows for shard in self._shards)
 
+    @property
+    def content_digest(self) -> str:
+        """Digest of every row and of the schema: the same for datasets of equal content, however they were made."""
+        columns = [list(vars(column).values()) for column in self.schema.values()]
+        return content_hash([columns, self.n_folds, [shard.xxh3 for shard in self._shards]])
+
+    @property
+    def shards(self) -> tuple[Shard, ...]:
+        """Descriptions of the shards, in the order of rows."""
+        return self._shards
+
+    def chunks(self, names: Sequence[str]) -> Iterator[dict[str, Column]]:
+        """Columns by name, shard by shard, and none of it kept: for data larger than memory.
+
+        Names are those of `columns`, and ``y``, ``weight``, ``fold``, ``event``, ``sample``, ``file``, ``entry``.
+
+        Raises
+        ------
+        DatasetError
+            if the dataset has no such column.
+        """
+        stored = {name: name if name in self._book else f"column:{name}" for name in names}
+        for name in names:
+            if name not in self._book and name not in self.schema:
+                raise DatasetError(f"{self.path}: {unknown_name('column', name, [*self.schema, *self._book])}")
+        for shard in self._shards:
+            yield {name: read_column(self.path / SHARDS, shard, where) for name, where in stored.items()}
+
     def column(self, name: str) -> Column:
         """One column, of shape (events,) or jagged.
 
@@ -154,7 +183,12 @@ class Dataset:
 
     def origin(self, row: int) -> tuple[str, int]:
         """Input file and entry that a row came from."""
-        return self.files[int(self._flat("file")[row])], int(self._flat("entry")[row])
+        for shard in self._shards:
+            if row < shard.rows:
+                file, entry = (read_column(self.path / SHARDS, shard, name) for name in ("file", "entry"))
+                return self.files[int(np.asarray(file)[row])], int(np.asarray(entry)[row])
+            row -= shard.rows
+        raise IndexError(f"{self.path}: row {row} is beyond the last")
 
     def __repr__(self) -> str:
         return f"<Dataset {self.path}: {len(self):,} events, {len(self.schema)} columns, {len(self._shards)} shards>"

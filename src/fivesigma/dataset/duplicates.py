@@ -1,8 +1,13 @@
-"""The same row, or the same event under another name, given twice: it must not be in training and test."""
+"""The same row, or the same event under another name, given twice: it must not be in training and test.
+
+Rows are compared by 64-bit hashes of what makes them equal. Never more than `KEYS_AT_A_TIME` of them are in memory: a
+larger dataset is gone through several times, each time for one part of all hashes (0.4 GB and 60 passes for 10⁹ rows).
+What has equal hashes is then compared itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,28 +19,51 @@ from fivesigma.dataset.dataset import Dataset
 from fivesigma.dataset.samples import PSEUDO_COLUMNS
 from fivesigma.dataset.split import event_hash
 
+KEYS_AT_A_TIME = 1 << 24
+"""Rows whose hashes are compared in one pass: 8 bytes each for rows, 16 for contents, twice that while they are sorted."""
+_ROWS_AT_A_TIME = 1 << 16  # rows whose contents are looked at together
+_SUSPECTS = 1000  # equal hashes that are followed up: more than chance gives in any dataset that fits on Earth
 _MIN_COLUMNS = 3  # floating-point columns that must agree bit by bit before two events are called the same
 _MAX_CHANCE = 1e-3  # expected number of pairs that agree by chance; above it the columns are too coarse to tell
+_CHANCE_ROWS = 1 << 20  # rows, evenly spread, from which that chance is estimated
+_HALF = np.uint64(32)
+
+Keys = NDArray[np.uint64]
 
 
-def refuse_repeated_rows(dataset: Dataset, row: Sequence[NDArray[Any]], names: Sequence[str]) -> None:
-    """Refuse two rows of equal identity; ``row`` has its columns, each of shape (events,).
+def refuse_repeated_rows(dataset: Dataset, names: Sequence[str]) -> None:
+    """Refuse two rows of equal identity; ``names`` are columns, ``sample`` and ``label``.
 
     Raises
     ------
     SplitError
-        naming both files and entries, and the values.
+        naming both files and entries, and the values; or a column that is not integer.
     """
-    pair = _first_pair(event_hash(row))
-    if pair is None:
+
+    def identities() -> Iterator[list[NDArray[Any]]]:
+        columns = [name for name in names if name not in PSEUDO_COLUMNS]
+        for chunk in dataset.chunks([*columns, "y", "sample"]):
+            yield identity_columns(names, chunk, np.asarray(chunk["y"]), np.asarray(chunk["sample"]))
+
+    suspects = np.concatenate(
+        [keys[_repeats(keys)] for keys in _in_parts(lambda: map(event_hash, identities()), len(dataset))]
+    )
+    if not suspects.size:
         return
-    a, b = pair
-    if all(column[a] == column[b] for column in row):  # not a collision of hashes
-        values = ", ".join(f"{name}={column[a]}" for name, column in zip(names, row, strict=True))
-        raise SplitError(
-            f"the same row occurs twice ({values}):\n{_origins(dataset, a, b)}\n"
-            "  remedy: leave out the copy, or add to `row` (and `identity`) what tells them apart, such as `sample`"
-        )
+    seen: dict[tuple[Any, ...], int] = {}
+    wanted, first_row = np.unique(suspects)[:_SUSPECTS], 0
+    for columns in identities():
+        for row in np.flatnonzero(np.isin(event_hash(columns), wanted)):
+            identity = tuple(column[row] for column in columns)
+            if identity in seen:  # equal itself, not only in its hash
+                values = ", ".join(f"{name}={value}" for name, value in zip(names, identity, strict=True))
+                raise SplitError(
+                    f"the same row occurs twice ({values}):\n{_origins(dataset, seen[identity], first_row + int(row))}\n"
+                    "  remedy: leave out the copy, or add to `row` (and `identity`) what tells them apart, "
+                    "such as `sample`"
+                )
+            seen[identity] = first_row + int(row)
+        first_row += len(columns[0])
 
 
 def refuse_repeated_content(dataset: Dataset) -> None:
@@ -49,48 +77,93 @@ def refuse_repeated_content(dataset: Dataset) -> None:
     SplitError
         naming both files and entries, and how many such rows there are.
     """
-    columns = [bits for name in dataset.schema if (bits := _float_bits(dataset.columns[name])) is not None]
+    names = [name for name, column in dataset.schema.items() if not column.jagged and column.dtype.startswith("float")]
+    chances = {name: _chance(dataset, name) for name in names}
+    names = [name for name in names if chances[name] < 1]
     n = len(dataset)
-    chances = [_chance(bits) for bits in columns]
-    columns = [bits for bits, chance in zip(columns, chances, strict=True) if chance < 1]
-    expected = n * n / 2 * float(np.prod(chances))
-    if len(columns) < _MIN_COLUMNS or expected > _MAX_CHANCE:
+    if len(names) < _MIN_COLUMNS or n * n / 2 * float(np.prod(list(chances.values()))) > _MAX_CHANCE:
         return
-    rows = np.flatnonzero(_different_values(columns) >= _MIN_COLUMNS)
-    content, event = event_hash([bits[rows] for bits in columns]), dataset.event[rows]
-    order = np.argsort(content, kind="stable")
-    same = (content[order][1:] == content[order][:-1]) & (event[order][1:] != event[order][:-1])
-    if same.any():
-        first = int(np.argmax(same))
-        a, b = int(rows[order[first]]), int(rows[order[first + 1]])
+
+    def contents() -> Iterator[Keys]:
+        for content, event, _ in _contents(dataset, names):
+            yield np.stack([content, event])
+
+    copies, first = 0, np.uint64(0)
+    for keys in _in_parts(contents, n):
+        content, event = keys[:, np.lexsort(keys[::-1])]
+        same = (content[1:] == content[:-1]) & (event[1:] != event[:-1])
+        if same.any() and not copies:
+            first = content[np.argmax(same)]
+        copies += int(np.count_nonzero(same))
+    if copies:
         raise SplitError(
-            f"{int(same.sum()):,} rows repeat the values of another event bit by bit, under another identity:\n"
-            f"{_origins(dataset, a, b)}\n"
+            f"{copies:,} rows repeat the values of another event bit by bit, under another identity:\n"
+            f"{_origins(dataset, *_rows_of(dataset, names, first))}\n"
             "  remedy: leave out the copy, or say `duplicates: allow` if such events are meant"
         )
 
 
-def _first_pair(hashes: NDArray[np.uint64]) -> tuple[int, int] | None:
-    order = np.argsort(hashes, kind="stable")
-    same = np.flatnonzero(hashes[order][1:] == hashes[order][:-1])
-    return (int(order[same[0]]), int(order[same[0] + 1])) if same.size else None
+def _in_parts(chunks: Callable[[], Iterator[Keys]], rows: int) -> Iterator[Keys]:
+    """All keys in disjoint parts of a bounded size; of several lines the first decides on the part."""
+    parts = -(-rows // KEYS_AT_A_TIME)
+    for part in range(parts):
+        chosen = []
+        for keys in chunks():
+            first = keys if keys.ndim == 1 else keys[0]
+            mine = ((first >> _HALF) * np.uint64(parts) >> _HALF) == np.uint64(part)
+            chosen.append(keys[..., mine] if parts > 1 else keys)
+        yield np.concatenate(chosen, axis=-1)
 
 
-def _float_bits(column: Column) -> NDArray[Any] | None:
+def _repeats(keys: Keys) -> NDArray[np.bool_]:
+    """After sorting the keys in place: which are equal to the one before."""
+    keys.sort()
+    return np.concatenate([np.zeros(min(1, len(keys)), np.bool_), keys[1:] == keys[:-1]])
+
+
+def _contents(dataset: Dataset, names: Sequence[str]) -> Iterator[tuple[Keys, Keys, NDArray[np.int64]]]:
+    """Hash of the contents, identity and row of each event with enough different values."""
+    first_row = 0
+    for chunk in dataset.chunks([*names, "event"]):
+        columns = [_bits(chunk[name]) for name in names]
+        event = np.asarray(chunk["event"])
+        for start in range(0, len(event), _ROWS_AT_A_TIME):
+            some = slice(start, start + _ROWS_AT_A_TIME)
+            part = [bits[some] for bits in columns]
+            rows = np.flatnonzero(_different_values(part) >= _MIN_COLUMNS)
+            yield event_hash([bits[rows] for bits in part]), event[some][rows], rows + first_row + start
+        first_row += len(event)
+
+
+def _rows_of(dataset: Dataset, names: Sequence[str], wanted: np.uint64) -> tuple[int, int]:
+    """The first two rows of a content that are of different events."""
+    found: dict[int, int] = {}
+    for content, event, rows in _contents(dataset, names):
+        for i in np.flatnonzero(content == wanted):
+            found.setdefault(int(event[i]), int(rows[i]))
+    a, b = list(found.values())[:2]
+    return a, b
+
+
+def _bits(column: Column) -> NDArray[Any]:
     """The bits of a flat floating-point column as integers."""
-    if isinstance(column, Jagged) or column.dtype.kind != "f":
-        return None
-    return column.view(f"u{column.dtype.itemsize}")
+    values = np.ascontiguousarray(column)
+    return values.view(f"u{values.dtype.itemsize}")
 
 
-def _chance(bits: NDArray[Any]) -> float:
-    """Probability that two events chosen at random agree in this column; at least that of one pair among all."""
-    n = len(bits)
+def _chance(dataset: Dataset, name: str) -> float:
+    """Probability that two events chosen at random agree in this column; at least that of one pair among those seen."""
+    step, first = -(-len(dataset) // _CHANCE_ROWS), 0
+    seen = []
+    for chunk in dataset.chunks([name]):
+        bits = _bits(np.asarray(chunk[name])[first::step])
+        seen.append(bits)
+        first += len(bits) * step - len(chunk[name])
+    counts = np.unique(np.concatenate(seen), return_counts=True)[1].astype(np.float64)
+    n = int(counts.sum())
     if n < 2:
         return 1.0
-    counts = np.unique(bits, return_counts=True)[1].astype(np.float64)
-    pairs = float((counts * (counts - 1)).sum())
-    return max(pairs, 1.0) / (n * (n - 1))
+    return max(float((counts * (counts - 1)).sum()), 1.0) / (n * (n - 1))
 
 
 def _different_values(columns: Sequence[NDArray[Any]]) -> NDArray[np.int64]:

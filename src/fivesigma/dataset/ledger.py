@@ -65,13 +65,22 @@ def total(counts: Iterable[Count]) -> Count:
 
 @dataclass(frozen=True)
 class NotFinite:
-    """Values of one column that are not finite, among the events that pass the cuts."""
+    """Values of one column that are no measurement, among the events that pass the cuts: NaN, ±∞, declared as missing.
+
+    Under the name "event weight": the weights of all events read.
+    """
 
     nan: int = 0
     inf: int = 0
+    missing: int = 0
 
     def __add__(self, other: NotFinite) -> NotFinite:
-        return NotFinite(self.nan + other.nan, self.inf + other.inf)
+        return NotFinite(self.nan + other.nan, self.inf + other.inf, self.missing + other.missing)
+
+    @property
+    def any(self) -> bool:
+        """Whether there is one."""
+        return bool(self.nan or self.inf or self.missing)
 
 
 @dataclass(frozen=True)
@@ -79,7 +88,10 @@ class FileLedger:
     """One input file: what was read, what each cut rejected, what is left.
 
     ``entries`` is what the file declares; ``rejected`` has, for each cut in order, the events that it rejects of those
-    that the cuts before it left; ``dropped`` the events with a value that is not finite, under ``nan: drop``.
+    that the cuts before it left; ``dropped`` the events with a value that is not finite, under ``nan: drop``, or
+    declared as missing, under ``missing_policy: drop``. ``rounded`` counts, for columns of declared type, the selected
+    values that the type changed. A weight that is not finite counts as 0 in all sums. ``unprotected`` names the branches
+    that were read although neither a checksum nor a manifest covers all their values.
     """
 
     file: str
@@ -92,6 +104,8 @@ class FileLedger:
     dropped: Count
     selected: Count
     not_finite: Mapping[str, NotFinite] = field(default_factory=dict)
+    rounded: Mapping[str, int] = field(default_factory=dict)
+    unprotected: tuple[str, ...] = ()
 
     def __add__(self, other: FileLedger) -> FileLedger:
         """Two entry ranges of the same file."""
@@ -102,6 +116,7 @@ class FileLedger:
             dropped=self.dropped + other.dropped,
             selected=self.selected + other.selected,
             not_finite={name: count + other.not_finite[name] for name, count in self.not_finite.items()},
+            rounded={name: count + other.rounded[name] for name, count in self.rounded.items()},
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -112,7 +127,9 @@ class FileLedger:
             "rejected": {name: count.to_json() for name, count in self.rejected.items()},
             "dropped": self.dropped.to_json(),
             "selected": self.selected.to_json(),
-            "not_finite": {name: {"nan": n.nan, "inf": n.inf} for name, n in self.not_finite.items()},
+            "not_finite": {name: dict(vars(n)) for name, n in self.not_finite.items()},
+            "rounded": dict(self.rounded),
+            "unprotected": list(self.unprotected),
         }
 
     @classmethod
@@ -125,7 +142,24 @@ class FileLedger:
             dropped=Count(**content["dropped"]),
             selected=Count(**content["selected"]),
             not_finite={name: NotFinite(**n) for name, n in content["not_finite"].items()},
+            rounded=dict(content["rounded"]),
+            unprotected=tuple(content["unprotected"]),
         )
+
+
+@dataclass(frozen=True)
+class SkippedFile:
+    """An input file that was left out, and why; ``entries`` is None if it could not be asked how many it has."""
+
+    sample: str
+    file: str
+    tree: str | None
+    entries: int | None
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Its fields by name."""
+        return dict(vars(self))
 
 
 @dataclass(frozen=True)
@@ -155,10 +189,24 @@ class Stage:
             ),
         )
 
+    def to_json(self) -> dict[str, Any]:
+        """JSON-like content."""
+        parts = [{"name": p.name, "label": p.label, **p.count.to_json()} for p in self.parts]
+        return {"name": self.name, "parts": parts}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """What `to_json` gave."""
+        counts = [{k: v for k, v in p.items() if k not in ("name", "label")} for p in content["parts"]]
+        parts = zip(content["parts"], counts, strict=True)
+        return cls(content["name"], tuple(Part(p["name"], p["label"], Count(**count)) for p, count in parts))
+
 
 @dataclass(frozen=True)
 class Ledger:
     """Files, then stages; the stage "sample" first, then "fold", then whatever training adds with `with_stage`.
+
+    ``skipped`` are files that were left out, which only a study that says so allows.
 
     Usage::
 
@@ -169,6 +217,7 @@ class Ledger:
 
     files: tuple[FileLedger, ...]
     stages: tuple[Stage, ...] = ()
+    skipped: tuple[SkippedFile, ...] = ()
 
     def with_stage(
         self, name: str, masks: Mapping[str, NDArray[np.bool_]], y: NDArray[Any], weight: NDArray[Any]
@@ -224,12 +273,12 @@ class Ledger:
         return rows
 
     def not_finite_rows(self) -> list[dict[str, Any]]:
-        """For tables: ``file``, ``sample``, ``branch``, ``nan``, ``inf``; only where there are any."""
+        """For tables: ``file``, ``sample``, ``branch``, ``nan``, ``inf``, ``missing``; only where there are any."""
         return [
-            {"file": file.file, "sample": file.sample, "branch": name, "nan": n.nan, "inf": n.inf}
+            {"file": file.file, "sample": file.sample, "branch": name, **vars(n)}
             for file in self.files
             for name, n in file.not_finite.items()
-            if n.nan or n.inf
+            if n.any
         ]
 
     def cut_flow(self) -> str:
@@ -240,33 +289,38 @@ class Ledger:
             steps = [("read", total(f.read for f in files))]
             steps += [(f"rejected by {cut!r}", total(f.rejected[cut] for f in files)) for cut in files[0].rejected]
             steps += [
-                ("dropped, not finite", total(f.dropped for f in files)),
+                ("dropped, not finite or missing", total(f.dropped for f in files)),
                 ("selected", total(f.selected for f in files)),
             ]
             lines += [
                 f"  {sample}: {step}: {count.events:,} events, sum of weights {count.sumw:.6g}" for step, count in steps
             ]
+            bare = [f for f in files if f.unprotected]
+            if bare:
+                names = ", ".join(dict.fromkeys(name for f in bare for name in f.unprotected))
+                lines.append(f"  {sample}: unprotected in {len(bare)} of {len(files)} files (no checksum): {names}")
+        for file in self.skipped:
+            entries = "an unknown number of" if file.entries is None else f"{file.entries:,}"
+            lines.append(f"  {file.sample}: left out: {file.file}, {entries} entries: {file.reason.splitlines()[0]}")
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
         """JSON-like content."""
-        stages = [
-            {"name": s.name, "parts": [{"name": p.name, "label": p.label, **p.count.to_json()} for p in s.parts]}
-            for s in self.stages
-        ]
-        return {"files": [file.to_json() for file in self.files], "stages": stages}
+        stages = [stage.to_json() for stage in self.stages]
+        return {
+            "files": [file.to_json() for file in self.files],
+            "stages": stages,
+            "skipped": [file.to_json() for file in self.skipped],
+        }
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """What `to_json` gave."""
-        stages = []
-        for stage in content["stages"]:
-            parts = [
-                Part(p["name"], p["label"], Count(**{k: v for k, v in p.items() if k not in ("name", "label")}))
-                for p in stage["parts"]
-            ]
-            stages.append(Stage(stage["name"], tuple(parts)))
-        return cls(tuple(FileLedger.from_json(file) for file in content["files"]), tuple(stages))
+        return cls(
+            tuple(FileLedger.from_json(file) for file in content["files"]),
+            tuple(Stage.from_json(stage) for stage in content["stages"]),
+            tuple(SkippedFile(**file) for file in content["skipped"]),
+        )
 
 
 def merge_ranges(ranges: Sequence[FileLedger]) -> tuple[FileLedger, ...]:
@@ -276,6 +330,25 @@ def merge_ranges(ranges: Sequence[FileLedger]) -> tuple[FileLedger, ...]:
         key = (part.sample, part.file, part.tree)
         merged[key] = merged[key] + part if key in merged else part
     return tuple(merged.values())
+
+
+def merge_stages(stages: Iterable[Stage]) -> Stage:
+    """The counts of one stage over several ranges of events, in order; parts in the order in which they first occur.
+
+    Raises
+    ------
+    LedgerError
+        if there is none, or they are of different names.
+    """
+    merged: dict[tuple[str, int], Count] = {}
+    names = []
+    for stage in stages:
+        names.append(stage.name)
+        for part in stage.parts:
+            merged[part.name, part.label] = merged.get((part.name, part.label), Count()) + part.count
+    if len(set(names)) != 1:
+        raise LedgerError(f"expected ranges of one stage, got {sorted(set(names)) or 'none'}")
+    return Stage(names[0], tuple(Part(name, label, count) for (name, label), count in merged.items()))
 
 
 def _row(stage: str, file: str, sample: str, part: str, label: int | None, count: Count) -> dict[str, Any]:

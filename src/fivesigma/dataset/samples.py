@@ -8,13 +8,17 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from fivesigma.core.errors import ConfigError
-from fivesigma.core.integrity import content_hash
+from fivesigma.core.registry import unknown_name
 from fivesigma.read.expression import Expression
+from fivesigma.read.remote_options import RemoteOptions
 
 NanPolicy = Literal["error", "drop", "keep"]
+ColumnType = Literal[
+    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64"
+]
 DuplicatePolicy = Literal["error", "allow"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Of the shards on disk and of the way they are made; part of every configuration hash."""
 
 PSEUDO_COLUMNS = ("sample", "label")
@@ -26,6 +30,7 @@ class Sample(BaseModel):
 
     ``label`` is 0 (background), 1 (signal), or an expression that gives 0 or 1; None takes the conversion's.
     ``weight`` is an expression, multiplied by the conversion's; ``selection`` comes before the conversion's.
+    ``entries`` is how many there must be in all its files together.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,6 +41,7 @@ class Sample(BaseModel):
     label: int | str | None = None
     weight: str | None = None
     selection: dict[str, str] = Field(default_factory=dict)
+    entries: int | None = Field(default=None, ge=0)
 
 
 class Conversion(BaseModel):
@@ -64,6 +70,21 @@ class Conversion(BaseModel):
         see `fivesigma.dataset.split.fold_of`.
     nan
         what to do with a row in which a kept column is NaN or infinite: "error", "drop" (counted), "keep" (counted).
+        Under "drop" this covers the weight, too; otherwise a weight that is not finite is an error.
+    missing, missing_policy
+        values that stand for "not measured", counted by column; and what to do with a row that has one in a kept
+        column: "keep", "drop", "error".
+    dtypes
+        the type of a kept column, by name. It is needed where files have different types (float and double, say); the
+        ledger counts values that it rounds, and values that do not fit (overflow, a fraction or NaN as integer) are
+        errors. Others have the type of their branch, new variables 64 bits.
+    max_loss
+        the share of a sample that may be left out because files are damaged or crash the reader; None refuses the first
+        such file. Of its entries, or of its files if one cannot say how many entries it has. All are in the ledger.
+    manifest
+        the JSON file of `fivesigma.read.write_manifest`: files that it lists must be as they were then.
+    remote
+        how to reach files given by URL; if it is left out, the environment says, see `RemoteOptions`.
     duplicates
         "error" refuses rows of different identity whose floating-point columns are bit by bit equal.
     step
@@ -85,6 +106,12 @@ class Conversion(BaseModel):
     n_folds: int = Field(default=5, ge=2, le=100)
     salt: str = ""
     nan: NanPolicy = "error"
+    missing: tuple[float, ...] = (-999.0,)
+    missing_policy: NanPolicy = "keep"
+    dtypes: dict[str, ColumnType] = Field(default_factory=dict)
+    max_loss: float | None = Field(default=None, gt=0, lt=1)
+    manifest: str | None = None
+    remote: RemoteOptions | None = None
     duplicates: DuplicatePolicy = "error"
     step: int = Field(default=100_000, ge=1)
 
@@ -136,12 +163,12 @@ class Conversion(BaseModel):
 
     def description(self) -> dict[str, Any]:
         """What the dataset depends on, apart from the input's content; order of cuts and variables included."""
-        content = self.model_dump(mode="json", exclude={"samples", "selection", "new_variables"})
+        content = self.model_dump(mode="json", exclude={"samples", "selection", "new_variables", "manifest", "remote"})
         content["selection"] = list(map(list, self.selection.items()))
         content["new_variables"] = list(map(list, self.new_variables.items()))
         content["samples"] = [
             {
-                **s.model_dump(mode="json", exclude={"files", "selection"}),
+                **s.model_dump(mode="json", exclude={"files", "selection", "entries"}),
                 "selection": list(map(list, s.selection.items())),
             }
             for s in self.samples
@@ -149,7 +176,7 @@ class Conversion(BaseModel):
         return content | {"format": FORMAT_VERSION}
 
     def check_names(self) -> None:
-        """Refuse two samples of one name.
+        """Refuse two samples of one name, and types of columns that are not kept.
 
         Raises
         ------
@@ -158,6 +185,9 @@ class Conversion(BaseModel):
         """
         refuse_repeated("sample", [s.name for s in self.samples])
         refuse_repeated("column", self.columns)
+        for name in self.dtypes:
+            if name not in self.kept:
+                raise ConfigError(f"dtypes: {unknown_name('column', name, self.kept)}")
 
 
 def refuse_repeated(kind: str, names: Iterable[str]) -> None:
@@ -167,8 +197,3 @@ def refuse_repeated(kind: str, names: Iterable[str]) -> None:
         if name in seen:
             raise ConfigError(f"the {kind} {name!r} is given twice")
         seen.add(name)
-
-
-def hash_of(conversion: Conversion, inputs: Iterable[Any]) -> str:
-    """Digest of the configuration and of the content (not the place) of the input."""
-    return content_hash({"conversion": conversion.description(), "inputs": list(inputs)})

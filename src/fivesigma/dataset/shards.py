@@ -1,13 +1,15 @@
 """A shard: the columns of a range of events, one after another in one file, little-endian, to be memory-mapped.
 
-Every array begins at a multiple of 64 bytes. What is where stands in the shard's description, which goes into
+Jagged columns of one collection (equal offsets and type, such as pt, eta and phi of constituents) are interleaved: one
+block of shape (values, columns), so that whoever gathers an event reads one run of bytes, and one array of offsets.
+Every block begins at a multiple of 64 bytes. What is where stands in the shard's description, which goes into
 `dataset.json`; the file itself is nothing but numbers, and its xxh3 digest covers every byte.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -25,18 +27,23 @@ ALIGNMENT = 64  # bytes: a cache line, and what vector instructions like
 
 @dataclass(frozen=True)
 class ArrayPlace:
-    """Where an array stands in a shard: NumPy's type string, number of values, first byte."""
+    """Where an array stands in a shard: NumPy's type string, number of values, first byte.
+
+    ``stride`` is the distance from one value to the next in values: more than 1 in an interleaved block.
+    """
 
     dtype: str
     size: int
     offset: int
+    stride: int = 1
 
 
 @dataclass(frozen=True)
 class Shard:
     """Description of one shard file: number of rows, bytes, digest, and the place of each array.
 
-    A flat column is the array of its name; a jagged one is ``<name>/values`` and ``<name>/offsets``.
+    A flat column is the array of its name; a jagged one is ``<name>/values`` and ``<name>/offsets``, the latter in the
+    same place for all columns of a block.
     """
 
     name: str
@@ -68,26 +75,58 @@ def write_shard(path: Path, columns: Mapping[str, Column]) -> Shard:
     places: dict[str, ArrayPlace] = {}
     position = 0
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        for name, array in _arrays(columns).items():
+        for names, block in _blocks(columns):
             padding = b"\0" * (-position % ALIGNMENT)
-            content = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-            places[name] = ArrayPlace(content.dtype.str, content.size, position + len(padding))
-            for piece in (padding, content.data.cast("B") if content.size else b""):
+            begin, width = position + len(padding), block.dtype.itemsize
+            stride = block.shape[1] if block.ndim == 2 else 1
+            for i, name in enumerate(names):
+                first = begin + (i * width if stride > 1 else 0)
+                places[name] = ArrayPlace(block.dtype.str, len(block), first, stride)
+            for piece in (padding, block.data.cast("B") if block.size else b""):
                 file.write(piece)
                 digest.update(piece)
-            position = places[name].offset + content.nbytes
+            position = begin + block.nbytes
     rows = len(next(iter(columns.values())))
     return Shard(path.name, rows, position, digest.hexdigest(), places)
 
 
-def _arrays(columns: Mapping[str, Column]) -> dict[str, NDArray[Any]]:
-    arrays: dict[str, NDArray[Any]] = {}
+def _blocks(columns: Mapping[str, Column]) -> Iterator[tuple[list[str], NDArray[Any]]]:
+    """What is written, in order: names of arrays, and their bytes; of one column, or interleaved, or shared."""
+    for names in _collections(columns):
+        first = columns[names[0]]
+        if not isinstance(first, Jagged):
+            yield names, _little_endian(first)
+            continue
+        values = [column.values for name in names if isinstance(column := columns[name], Jagged)]
+        block = values[0] if len(values) == 1 else np.stack(values, axis=1)
+        yield [f"{name}/values" for name in names], _little_endian(block)
+        yield [f"{name}/offsets" for name in names], _little_endian(first.offsets)
+
+
+def _collections(columns: Mapping[str, Column]) -> list[list[str]]:
+    """Names of columns that are stored together: jagged ones of equal type and offsets; in the order of the first."""
+    found: list[list[str]] = []
     for name, column in columns.items():
-        if isinstance(column, Jagged):
-            arrays[f"{name}/values"], arrays[f"{name}/offsets"] = column.values, column.offsets
+        for names in found:
+            if _interleave(columns[names[0]], column):
+                names.append(name)
+                break
         else:
-            arrays[name] = column
-    return arrays
+            found.append([name])
+    return found
+
+
+def _interleave(first: Column, second: Column) -> bool:
+    return (
+        isinstance(first, Jagged)
+        and isinstance(second, Jagged)
+        and first.dtype == second.dtype
+        and np.array_equal(first.offsets, second.offsets)
+    )
+
+
+def _little_endian(array: NDArray[Any]) -> NDArray[Any]:
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
 
 
 def read_array(folder: Path, shard: Shard, name: str) -> NDArray[Any]:
@@ -95,7 +134,9 @@ def read_array(folder: Path, shard: Shard, name: str) -> NDArray[Any]:
     place = shard.arrays[name]
     if place.size == 0:
         return np.empty(0, dtype=place.dtype)
-    return np.memmap(folder / shard.name, dtype=place.dtype, mode="r", offset=place.offset, shape=(place.size,))
+    span = (place.size - 1) * place.stride + 1
+    mapped = np.memmap(folder / shard.name, dtype=place.dtype, mode="r", offset=place.offset, shape=(span,))
+    return mapped if place.stride == 1 else mapped[:: place.stride]
 
 
 def read_column(folder: Path, shard: Shard, name: str) -> Column:

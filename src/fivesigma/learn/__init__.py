@@ -10,6 +10,7 @@ from fivesigma.learn.cross_validation import (
     model_inputs,
     own_fold,
 )
+from fivesigma.learn.distributed import Ranks
 from fivesigma.learn.network_classifier import (
     ConvolutionalClassifier,
     DenseClassifier,
@@ -34,6 +35,7 @@ __all__ = [
     "MaxoutClassifier",
     "NetworkClassifier",
     "RandomForest",
+    "Ranks",
     "Recipe",
     "SingleVariable",
     "cross_validate",

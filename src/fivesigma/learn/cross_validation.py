@@ -11,8 +11,9 @@ import json
 import shutil
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
@@ -29,6 +30,8 @@ from fivesigma.core.progress import Advance, progress, say
 from fivesigma.core.provenance import versions
 from fivesigma.dataset import Dataset, WeightPolicy, apply_weight_policy, train_validation_test
 from fivesigma.features import FEATURES, Features, features_from_json
+from fivesigma.learn.distributed import ALONE, Ranks
+from fivesigma.learn.network_classifier import NetworkClassifier
 
 LOGIT_CLIP = 1e-6  # scores are clipped to [1e-6, 1 − 1e-6] before the logit that combinations see
 
@@ -110,17 +113,20 @@ def cross_validate(
     """Fit each recipe on each fold, ``workers`` fits at a time, each in a process of its own.
 
     What is already fitted under ``folder`` with the same data, weights, recipe, seed and versions is kept; a fit that was
-    interrupted goes on from its last checkpoint.
+    interrupted goes on from its last checkpoint. In a process group of torch all ranks call this: networks are fitted
+    one after another by all of them together, what cannot be shared by the first alone, and only the first writes.
 
     Raises
     ------
     ModelError
         naming model and fold, from whatever the learner raised.
     """
+    ranks = Ranks.current()
     folder.mkdir(parents=True, exist_ok=True)
     weight_file = folder / "weight.npy"
-    with atomic_path(weight_file) as temporary, open(temporary, "wb") as file:
-        np.save(file, weight)
+    if ranks.first:
+        with atomic_path(weight_file) as temporary, open(temporary, "wb") as file:
+            np.save(file, weight)
     keys = _keys(dataset, weight, recipes, n_folds)
     tasks = [
         _Task(recipe, k, n_folds, dataset.path, weight_file, folder, keys[recipe.name])
@@ -128,9 +134,13 @@ def cross_validate(
         for k in range(n_folds)
     ]
     todo = [task for task in tasks if not _is_done(task)]
+    ranks.wait()  # until all have seen what is to be done, and the weights are there
     with progress(len(todo), "fitting", unit="fits") as advance:
         waves = [[task for task in todo if bool(task.recipe.scores) is combines] for combines in (False, True)]
-        _fit_all(waves, workers, advance)  # combinations wait for the scores that they combine
+        if ranks.alone:
+            _fit_all(waves, workers, advance)  # combinations wait for the scores that they combine
+        else:
+            _fit_on_ranks([task for tasks in waves for task in tasks], ranks, advance)
     return {recipe.name: read_scores(folder / recipe.name, n_folds, recipe.scores) for recipe in recipes}
 
 
@@ -193,9 +203,26 @@ def _fit_all(waves: Sequence[Sequence[_Task]], workers: int, advance: Advance) -
     pool.shutdown()
 
 
+def _fit_on_ranks(tasks: Sequence[_Task], ranks: Ranks, advance: Advance) -> None:
+    """One after another, in the same order on all ranks."""
+    for task in tasks:
+        shared = issubclass(ESTIMATORS[task.recipe.estimator], NetworkClassifier)
+        if shared or ranks.first:
+            with _naming(task):
+                say(_fit_fold(task, ranks if shared else Ranks()))
+        ranks.wait()
+        advance(1)
+
+
 def _said(future: Future[str], task: _Task) -> str:
-    try:
+    with _naming(task):
         return future.result()
+
+
+@contextmanager
+def _naming(task: _Task) -> Iterator[None]:
+    try:
+        yield
     except Exception as error:
         raise ModelError(f"model {task.recipe.name!r}, fold {task.k}: {error}") from error
 
@@ -212,9 +239,11 @@ def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
 
 
-def _fit_fold(task: _Task) -> str:
+def _fit_fold(task: _Task, ranks: Ranks = ALONE) -> str:
     recipe = task.recipe
-    _clear_if_other(task)
+    if ranks.first:
+        _clear_if_other(task)
+    ranks.wait()
     dataset = Dataset.open(task.dataset, verify=False)
     y, weight = dataset.y, np.load(task.weight, allow_pickle=False)
     train, validation, _ = train_validation_test(dataset.fold, task.k, task.n_folds)
@@ -228,8 +257,10 @@ def _fit_fold(task: _Task) -> str:
     kept = policy.keep if not policy.keep.all() else slice(None)  # a slice copies nothing
     start = time.process_time()
     estimator.fit(X[kept], y[train][kept], policy.weight[kept], validation=held_out)
-    trained = time.process_time() - start
+    trained = ranks.total(time.process_time() - start)
     del X, held_out  # as large as everything else together
+    if not ranks.first:
+        return ""
     score, spent = _score_all(estimator, inputs, len(dataset))
     _keep(task, inputs.features, estimator, score, trained, 1e6 * spent / len(score))
     return f"{recipe.name} fold {task.k + 1} of {task.n_folds}: {trained:.1f} CPU-seconds"
@@ -329,7 +360,7 @@ def _keys(dataset: Dataset, weight: NDArray[np.float64], recipes: Sequence[Recip
     made_with = {
         name: v for name, v in versions().items() if name in {"fivesigma", "numba", "torch", "lightgbm", "scikit-learn"}
     }
-    common = [dataset.config_hash, weight_digest(weight), n_folds, made_with]
+    common = [dataset.content_digest, weight_digest(weight), n_folds, made_with]
     keys: dict[str, str] = {}
     for recipe in sorted(recipes, key=lambda r: len(r.scores)):
         keys[recipe.name] = content_hash([*common, asdict(recipe), [keys[name] for name in recipe.scores]])

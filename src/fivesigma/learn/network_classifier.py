@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-import xxhash
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -17,13 +16,34 @@ from fivesigma.core.errors import ConfigError, ModelError
 from fivesigma.core.estimator import ESTIMATORS, Labelled
 from fivesigma.core.integrity import content_hash
 from fivesigma.core.progress import progress, say
-from fivesigma.learn.loop import Events, OptimiserName, ScheduleName, TrainingOptions, logits, train
+from fivesigma.dataset import BatchLoader
+from fivesigma.features import Features
+from fivesigma.learn.distributed import Ranks
+from fivesigma.learn.loop import OptimiserName, ScheduleName, TrainingOptions, logits, train
 from fivesigma.learn.precision import Precision, score_disagreement, use_bfloat16
+from fivesigma.learn.training_events import (
+    Events,
+    EventsInMemory,
+    EventsOfLoader,
+    TrainingEvents,
+    require_both_classes,
+)
 from fivesigma.models.binary_classifier import BinaryClassifier, two_columns
 from fivesigma.models.locally_connected_layer import LocallyConnected2d
 from fivesigma.models.model_folder import read_model, write_model
 from fivesigma.models.networks import NETWORKS, InputScale, he_initialise
 from fivesigma.models.training_inputs import InvalidInputsError, check_weight, prediction_inputs, training_inputs
+
+_WITHOUT_EFFECT = (
+    "checkpoint",
+    "checkpoint_every",
+    "checkpoint_batches",
+    "threads",
+    "device",
+    "precision",
+    "precision_tolerance",
+)
+"""Options that may change between a checkpoint and its resumption."""
 
 
 class NetworkClassifier(BinaryClassifier):
@@ -58,9 +78,13 @@ class NetworkClassifier(BinaryClassifier):
     precision_tolerance
         trained in bfloat16, the network is evaluated in both precisions; if any probability differs by more than
         this, it is trained again in float32, and ``training_["statement"]`` says so.
-    checkpoint, checkpoint_every
-        folder where the state is kept every so many epochs; a killed ``fit`` called again goes on and ends with the
-        same bits as one that was not killed.
+    checkpoint, checkpoint_every, checkpoint_batches
+        folder where the state is kept every so many epochs, and within an epoch every so many batches (0: not); a
+        killed ``fit`` called again goes on and ends with the same bits as one that was not killed. The last two
+        checkpoints are kept: if one is damaged, the other is gone on from.
+
+    In a process group of torch (``torchrun``), ``fit`` and ``fit_stream`` train on all ranks together, see
+    `fivesigma.learn.distributed`.
     """
 
     accepts_negative_weight: ClassVar[bool] = True
@@ -95,6 +119,7 @@ class NetworkClassifier(BinaryClassifier):
         precision_tolerance: float = 0.02,
         checkpoint: Path | str | None = None,
         checkpoint_every: int = 1,
+        checkpoint_batches: int = 0,
     ) -> None:
         self.network = network
         self.architecture = architecture
@@ -114,6 +139,7 @@ class NetworkClassifier(BinaryClassifier):
         self.precision_tolerance = precision_tolerance
         self.checkpoint = checkpoint
         self.checkpoint_every = checkpoint_every
+        self.checkpoint_batches = checkpoint_batches
 
     def fit(self, X: Any, y: Any, weight: Any | None = None, *, validation: Labelled | None = None) -> Self:
         """Train on X of shape (event, feature) or (event, row, column).
@@ -130,19 +156,59 @@ class NetworkClassifier(BinaryClassifier):
             if ``checkpoint`` holds a training of other options or other events.
         """
         X, y, weight, self.classes_ = training_inputs(self, X, y, weight, images=True, dtype=np.float32)
-        events = _events(X, y, weight)
+        ranks, batch_size = Ranks.current(), self._options(bfloat16=False).batch_size
+        events = EventsInMemory(_events(X, y, weight), batch_size, ranks)
         held_out = None
         if validation is not None:
             labels = (np.asarray(validation.y) == self.classes_[1]).astype(np.int8)
             X_validation = prediction_inputs(self, validation.X, images=True, dtype=np.float32)
-            held_out = _events(X_validation, labels, check_weight(self, validation.weight, len(labels)))
-        self.shape_ = tuple(int(side) for side in X.shape[1:])
+            weight_validation = check_weight(self, validation.weight, len(labels))
+            held_out = EventsInMemory(_events(X_validation, labels, weight_validation), batch_size, ranks)
+        return self._fit(events, held_out)
+
+    def fit_stream(
+        self, loader: BatchLoader, *, validation: BatchLoader | None = None, features: Features | None = None
+    ) -> Self:
+        """Train on what a loader gives: on more events than memory holds.
+
+        The inputs are the loader's flat columns, its one padded collection, or what fitted ``features`` make of its
+        ``columns``. Batches are the loader's: its ``batch_size``, its folds, weights and balance, its seed for the
+        order. Weights are divided by their mean absolute value over the training events; inputs by the root mean
+        square of the first 100,000 events or so. In a process group the loaders need ``rank`` and ``world_size`` of
+        ``Ranks.current()``. Checkpoints resume in mid-epoch, see ``checkpoint_batches``.
+
+        Raises
+        ------
+        ConfigError
+            if it is not clear what the inputs are, or ``batch_size`` is set to another one than the loader's.
+        WeightError
+            if a class has no positive sum of weights.
+        ModelError
+            if an input is not finite (naming column, row and batch), or a loss.
+        ResumeError
+            if ``checkpoint`` holds a training of other options or other events.
+        """
+        if self.batch_size not in {None, loader.batch_size}:
+            raise ConfigError(f"batch_size is {self.batch_size}, but the loader's is {loader.batch_size}: leave it out")
+        require_both_classes(loader)
+        ranks, mean = Ranks.current(), loader.chosen.mean_absolute_weight
+        events = EventsOfLoader(loader, features, ranks, mean)
+        held_out = None if validation is None else EventsOfLoader(validation, features, ranks, mean)
+        self.classes_ = np.array([0, 1])
+        return self._fit(events, held_out)
+
+    def _fit(self, events: TrainingEvents, held_out: TrainingEvents | None) -> Self:
+        sample = events.sample()
+        self.shape_ = tuple(int(side) for side in sample.shape[1:])
+        self.n_features_in_ = self.shape_[0]
         device = resolve_device(self.device)
         with _threads(self.threads):
             bfloat16 = use_bfloat16(self.precision, device)
-            self._fit_once(events, held_out, device, bfloat16)
-            if bfloat16:
-                self._check_precision(events, held_out, device)
+            self._fit_once(events, sample, held_out, device, bfloat16)
+            if bfloat16 and not self._precise_enough(sample if held_out is None else held_out.sample(), device):
+                disagreement = self.training_
+                self._fit_once(events, sample, held_out, device, bfloat16=False)
+                self.training_ |= {name: disagreement[name] for name in ("disagreement", "statement")}
         self.network_.to("cpu").eval()
         return self
 
@@ -229,10 +295,17 @@ class NetworkClassifier(BinaryClassifier):
         model.network_.eval()
         return model
 
-    def _fit_once(self, events: Events, held_out: Events | None, device: torch.device, bfloat16: bool) -> None:
-        options = self._options(bfloat16)
+    def _fit_once(
+        self,
+        events: TrainingEvents,
+        sample: Tensor,
+        held_out: TrainingEvents | None,
+        device: torch.device,
+        bfloat16: bool,
+    ) -> None:
+        options, ranks = self._options(bfloat16), Ranks.current()
         fingerprint = self._fingerprint(events, held_out, bfloat16)
-        total = self.epochs * len(events.y)
+        total = self.epochs * len(events)
         # dropout and initialisation draw from torch's global generator: seeded here, given back as it was
         with torch.random.fork_rng(), progress(total, f"training {self._saved_as()}") as advance:
             torch.manual_seed(self.seed)
@@ -240,8 +313,11 @@ class NetworkClassifier(BinaryClassifier):
             he_initialise(self.network_)
             for layer in self.network_:
                 if isinstance(layer, InputScale):
-                    layer.fit(events.X)
+                    layer.fit(sample)
             self.network_.to(device)
+            ranks.copy_from_first(self.network_)
+            if not ranks.first:
+                torch.manual_seed(ranks.world_size * self.seed + ranks.rank)  # dropout of its own
             self.history_ = train(
                 self.network_, events, held_out, options, device, fingerprint=fingerprint, advance=advance
             )
@@ -254,17 +330,17 @@ class NetworkClassifier(BinaryClassifier):
             "statement": "trained in float32",
         }
 
-    def _check_precision(self, events: Events, held_out: Events | None, device: torch.device) -> None:
-        """Keep the bfloat16 training only if scores agree with float32."""
-        found = score_disagreement(self.network_, (held_out or events).X, device)
+    def _precise_enough(self, X: Tensor, device: torch.device) -> bool:
+        """Whether scores of the network trained in bfloat16 agree with float32; ``training_`` says how far."""
+        found = score_disagreement(self.network_, X, device)
         agree = found <= self.precision_tolerance
         how = "trained in bfloat16" if agree else "trained again in float32, for in bfloat16"
         limit = f"tolerance {self.precision_tolerance:g}"
         statement = f"{how} scores differ from float32 by at most {found:.2g}, {limit}"
         if not agree:
             say(f"{self._saved_as()}: {statement}")
-            self._fit_once(events, held_out, device, bfloat16=False)
         self.training_ |= {"disagreement": found, "statement": statement}
+        return agree
 
     def _build(self) -> nn.Sequential:
         name = self.network or self.network_name
@@ -291,19 +367,19 @@ class NetworkClassifier(BinaryClassifier):
             # a second training in float32 must not go on from the first
             checkpoint=Path(self.checkpoint) / ("bfloat16" if bfloat16 else "float32") if self.checkpoint else None,
             checkpoint_every=self.checkpoint_every,
+            checkpoint_batches=self.checkpoint_batches,
         )
 
-    def _fingerprint(self, events: Events, held_out: Events | None, bfloat16: bool) -> str:
+    def _fingerprint(self, events: TrainingEvents, held_out: TrainingEvents | None, bfloat16: bool) -> str:
         """What must be the same for a checkpoint to be gone on with."""
         if self.checkpoint is None:
             return ""
         options = self._description()["options"]
-        for name in ("checkpoint", "checkpoint_every", "threads", "device", "precision", "precision_tolerance"):
+        for name in _WITHOUT_EFFECT:
             del options[name]
-        digest = xxhash.xxh3_128()
-        for tensor in (*events, *(held_out or ())):
-            digest.update(tensor.contiguous().numpy())
-        return content_hash({"options": options, "events": digest.hexdigest(), "bfloat16": bfloat16})
+        digests = [source.fingerprint() for source in (events, held_out) if source is not None]
+        world_size = Ranks.current().world_size
+        return content_hash({"options": options, "events": digests, "bfloat16": bfloat16, "world_size": world_size})
 
     def _inputs(self, X: Any) -> Tensor:
         X = prediction_inputs(self, X, images=True, dtype=np.float32)

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
-from fivesigma.core.errors import (
-    BranchTypeError,
-    ConfigError,
-    DuplicateInputError,
-    FileFormatError,
-    NoEventsError,
-)
+from fivesigma.core.errors import BranchTypeError, DuplicateInputError, FileFormatError, NoEventsError
 from fivesigma.core.jagged import Column
-from fivesigma.core.registry import nearest_names
-from fivesigma.read.root import read_range, scan
+from fivesigma.read.files import find_files
+from fivesigma.read.formats import read_range
+from fivesigma.read.manifest import Manifest, read_manifest, scan_listed
+from fivesigma.read.outcome import Wanted, scan_each
+from fivesigma.read.remote import FilePath
+from fivesigma.read.remote_options import RemoteOptions
 from fivesigma.read.schema import Branch, InputFile
 
-_WILDCARDS = re.compile(r"[*?\[]")
 DEFAULT_STEP = 100_000  # entries read at a time
+_FILES_SHOWN = 10  # in the error for a wrong number of entries
 
 
 @dataclass(frozen=True)
@@ -69,8 +67,10 @@ class Events:
         """
         return read_range(partition.file, partition.start, partition.stop, list(columns))
 
-    def require(self, columns: Iterable[str]) -> dict[str, Branch]:
+    def require(self, columns: Iterable[str], declared: Collection[str] = ()) -> dict[str, Branch]:
         """The named branches, after checking that every file has them, and of the same type.
+
+        Those of ``declared`` type may differ in it between files; a list never goes with a single value.
 
         Raises
         ------
@@ -84,27 +84,49 @@ class Events:
             first = self.files[0].branch(name)
             for file in self.files[1:]:
                 branch = file.branch(name)
-                if branch != first:
+                same = branch.jagged == first.jagged if name in declared else branch == first
+                if not same:
                     raise BranchTypeError(
                         f"{branch} here, but {first} in {self.files[0].path}",
                         file=file.path,
                         tree=file.tree,
                         branch=name,
-                        remedy="write the files with one type, or make each a sample of its own",
+                        remedy="write the files with one type, or declare the column's type in `dtypes`; "
+                        "a list and a single value never mix",
                     )
             found[name] = first
         return found
 
 
-def open_events(patterns: Sequence[str | Path] | str | Path, tree: str | None = None) -> Events:
-    """Scan files, globs and folders (all ``*.root`` below them).
+ScanFiles: TypeAlias = Callable[[Sequence[Wanted]], Sequence[InputFile]]
+"""From paths, each with its tree, to scanned files: all of them, or those that are fine."""
 
-    Files come in the order of the patterns, within a pattern in natural order (``2.root`` before ``10.root``).
+
+def open_events(
+    patterns: Sequence[str | FilePath] | str | FilePath,
+    tree: str | None = None,
+    scan_files: ScanFiles | None = None,
+    *,
+    manifest: Manifest | str | Path | None = None,
+    entries: int | None = None,
+    remote: RemoteOptions | None = None,
+) -> Events:
+    """Scan files of any format: paths, URLs, globs, folders, lists of files, filesets (see `find_files`).
+
+    Files come in the order of the patterns, within a pattern in natural order (``2.root`` before ``10.root``). ``tree``
+    is of every file for which a fileset does not name another. ``scan_files`` is who scans them, this process if it is
+    left out: one after another, a few at a time if some are remote.
+    Files that ``manifest`` lists are compared with it; ``entries`` is how many there must be in all files together;
+    ``remote`` is how to reach URLs, by default as the environment says.
 
     Raises
     ------
     FileFormatError
-        if a file is missing, is not a ROOT file, is truncated or was not closed; or a pattern matches nothing.
+        if a file is missing, is not a ROOT file, is truncated, damaged or was not closed, or differs from the manifest;
+        if a pattern matches nothing; or if there are not as many ``entries``. Of several files, what became of each is
+        listed.
+    RemoteError
+        if a remote file does not come: see `fivesigma.read.remote.RemotePath.open`.
     DuplicateInputError
         if two are the same file: by path, symbolic link, hard link, or a copy of equal bytes.
     ConfigError
@@ -112,9 +134,15 @@ def open_events(patterns: Sequence[str | Path] | str | Path, tree: str | None = 
     NoEventsError
         if there are no entries in any file.
     """
-    paths = find_files(patterns)
+    found = find_files(patterns, remote)
+    paths = [location.path for location in found]
     _refuse_same_path(paths)
-    files = tuple(scan(path, tree) for path in paths)
+    known = read_manifest(manifest) if isinstance(manifest, str | Path) else manifest or Manifest(())
+    wanted = [(location.path, location.tree or tree) for location in found]
+    if scan_files is None:
+        files = tuple(scan_each(wanted, lambda path, name: scan_listed(path, name, known)))
+    else:
+        files = tuple(known.verified(file) for file in scan_files(wanted))
     refuse_duplicates(files)
     events = Events(files)
     if events.entries == 0:
@@ -122,64 +150,40 @@ def open_events(patterns: Sequence[str | Path] | str | Path, tree: str | None = 
         raise NoEventsError(
             f"the tree has no entries{more and ', nor have the others'}", file=f"{paths[0]}{more}", tree=files[0].tree
         )
+    _check_entries(events, entries)
     return events
 
 
-def find_files(patterns: Sequence[str | Path] | str | Path) -> list[Path]:
-    """The files that paths, globs and folders stand for, in natural order within each."""
-    patterns = [patterns] if isinstance(patterns, str | Path) else list(patterns)
-    if not patterns:
-        raise ConfigError("no input files were given")
-    paths: list[Path] = []
-    for pattern in patterns:
-        paths.extend(_expand(Path(pattern).expanduser()))
-    return paths
+def _check_entries(events: Events, entries: int | None) -> None:
+    """Refuse a sample with fewer or more entries than were stated."""
+    if entries is None or events.entries == entries:
+        return
+    shown = "; ".join(f"{file.path.name} has {file.entries:,}" for file in events.files[:_FILES_SHOWN])
+    more = f"; and {len(events.files) - _FILES_SHOWN} more" if len(events.files) > _FILES_SHOWN else ""
+    raise FileFormatError(
+        f"expected {entries:,} entries, got {events.entries:,} ({shown}{more})",
+        file=events.files[0].path,
+        tree=events.files[0].tree,
+        remedy="look for files that are missing or cut short, or correct the stated number",
+    )
 
 
-def _expand(path: Path) -> list[Path]:
-    if path.is_dir():
-        found = [p for p in path.rglob("*.root") if p.is_file()]
-        cause = "no *.root files in this folder"
-    elif path.exists():
-        return [path]
-    elif _WILDCARDS.search(str(path)):
-        anchor = Path(path.anchor) if path.is_absolute() else Path()
-        found = [p for p in anchor.glob(str(path.relative_to(path.anchor))) if p.is_file()]
-        cause = "no file matches this pattern"
-    else:
-        raise FileFormatError("no such file", file=path, remedy=_nearest_file(path))
-    if not found:
-        raise FileFormatError(cause, file=path)
-    return sorted(found, key=natural_order)
-
-
-def _nearest_file(path: Path) -> str:
-    folder = path.parent
-    if not folder.is_dir():
-        return f"the folder {folder} does not exist"
-    nearest = nearest_names(path.name, [p.name for p in folder.iterdir()])
-    return f"in {folder} there is: {', '.join(nearest)}" if nearest else f"nothing like it is in {folder}"
-
-
-def natural_order(path: Path) -> list[tuple[int, int, str]]:
-    """Sort key that counts: file 2 before file 10.
-
-    >>> [p.name for p in sorted(map(Path, ["f10.root", "f2.root"]), key=natural_order)]
-    ['f2.root', 'f10.root']
-    """
-    pieces = re.split(r"([0-9]+)", str(path))
-    return [(0, int(piece), "") if piece.isdecimal() else (1, 0, piece) for piece in pieces]
-
-
-def _refuse_same_path(paths: Sequence[Path]) -> None:
-    """Before anything is read: same path, symbolic or hard link."""
-    seen: dict[object, Path] = {}
+def _refuse_same_path(paths: Sequence[FilePath]) -> None:
+    """Before anything is read: same path or URL, symbolic or hard link."""
+    seen: dict[object, FilePath] = {}
     for path in paths:
-        status = path.stat()
-        for identity, how in ((path.resolve(), "the same path"), ((status.st_dev, status.st_ino), "a link to it")):
+        identities: dict[object, str] = {_resolved(path): "the same path"}
+        if isinstance(path, Path):
+            status = path.stat()
+            identities[status.st_dev, status.st_ino] = "a link to it"
+        for identity, how in identities.items():
             if identity in seen:
                 _duplicate(seen[identity], path, how)
-        seen[path.resolve()] = seen[status.st_dev, status.st_ino] = path
+        seen |= dict.fromkeys(identities, path)
+
+
+def _resolved(path: FilePath) -> Path | str:
+    return path.resolve() if isinstance(path, Path) else path.url
 
 
 def refuse_duplicates(files: Sequence[InputFile]) -> None:
@@ -190,16 +194,16 @@ def refuse_duplicates(files: Sequence[InputFile]) -> None:
     DuplicateInputError
         naming both.
     """
-    seen: dict[tuple[str, str], Path] = {}
+    seen: dict[tuple[str, str], FilePath] = {}
     for file in files:
         identity = (file.xxh3, file.tree)
         if identity in seen:
-            same = seen[identity].resolve() == file.path.resolve()
+            same = _resolved(seen[identity]) == _resolved(file.path)
             _duplicate(seen[identity], file.path, "the same path" if same else "a copy of equal content")
         seen[identity] = file.path
 
 
-def _duplicate(first: Path, second: Path, how: str) -> None:
+def _duplicate(first: FilePath, second: FilePath, how: str) -> None:
     raise DuplicateInputError(
         f"the same events would be read twice: {second} is {how}"
         + (f" as {first}" if how != "a link to it" else f", {first}"),

@@ -6,38 +6,69 @@ Layout: https://root.cern/doc/master/classTFile.html (file header).
 from __future__ import annotations
 
 import struct
-from pathlib import Path
+from dataclasses import dataclass
 
 from fivesigma.core.errors import FileFormatError
+from fivesigma.read.remote import FilePath, open_binary, status_of
 
 MAGIC = b"root"
 LARGE_FILE_VERSION = 1_000_000  # added to fVersion in files whose seek pointers have 64 bits
 HEADER_BYTES = 100  # fBEGIN of every file written by ROOT 3 or later
 _SHOWN = 24  # bytes shown of a file that is not a ROOT file
+_SMALL = struct.Struct(">4siiiiiii")  # magic, fVersion, fBEGIN, fEND, fSeekFree, fNbytesFree, nfree, fNbytesName
+_LARGE = struct.Struct(">4siiqqiii")
+NOT_CLOSED_REMEDY = "write it again, or recover it with ROOT's `TFile::Recover` and check the number of events"
 
 
-def check_header(path: Path) -> None:
+@dataclass(frozen=True)
+class Header:
+    """What the first bytes of a ROOT file say: where its records begin and end, and where its free list is."""
+
+    version: int
+    begin: int
+    end: int
+    seek_free: int
+    nbytes_name: int
+
+
+def check_header(path: FilePath) -> Header:
     """Refuse what is not a complete ROOT file.
 
     Raises
     ------
     FileFormatError
-        if the file does not begin with ``root`` (its first bytes are shown), or is shorter than its header says.
+        if the file does not begin with ``root`` (its first bytes are shown), is shorter than its header says, or was
+        not closed: it has no free list, or goes on after the end that its header says.
     """
-    size = path.stat().st_size
-    with open(path, "rb") as file:
+    size = status_of(path).size
+    with open_binary(path) as file:
         head = file.read(HEADER_BYTES)
     if not head.startswith(MAGIC):
         raise FileFormatError(f"not a ROOT file: {describe_bytes(head, size)}", file=path, remedy="check what wrote it")
-    end = _declared_end(head)
-    if end is None or size < HEADER_BYTES:
+    header = _parse(head)
+    if header is None or size < HEADER_BYTES:
         raise FileFormatError(f"truncated in its header: {size} bytes", file=path, remedy="copy the file again")
-    if size < end:
+    if size < header.end:
         raise FileFormatError(
-            f"truncated: {size:,} bytes, but its header says {end:,} ({end - size:,} are missing)",
+            f"truncated: {size:,} bytes, but its header says {header.end:,} ({header.end - size:,} are missing)",
             file=path,
             remedy="copy the file again, or leave it out of the sample",
         )
+    if header.begin != HEADER_BYTES:
+        raise FileFormatError(
+            f"damaged header: the first record is said to be at byte {header.begin:,}, expected {HEADER_BYTES}",
+            file=path,
+            remedy="copy the file again from its source",
+        )
+    if header.seek_free <= header.begin:
+        raise FileFormatError("the file was not closed: its free list is missing", file=path, remedy=NOT_CLOSED_REMEDY)
+    if size > header.end:
+        raise FileFormatError(
+            f"the file was not closed, or something was appended: {size:,} bytes, but its header says {header.end:,}",
+            file=path,
+            remedy=NOT_CLOSED_REMEDY,
+        )
+    return header
 
 
 def describe_bytes(head: bytes, size: int) -> str:
@@ -56,11 +87,13 @@ def describe_bytes(head: bytes, size: int) -> str:
     return f"it begins with {shown}"
 
 
-def _declared_end(head: bytes) -> int | None:
-    """fEND, the first byte after the last record."""
-    if len(head) < 20:
+def _parse(head: bytes) -> Header | None:
+    """None if the bytes end too early."""
+    if len(head) < _SMALL.size:
         return None
-    (version,) = struct.unpack(">i", head[4:8])
-    code, stop = (">q", 20) if version >= LARGE_FILE_VERSION else (">i", 16)
-    end: int = struct.unpack(code, head[12:stop])[0]
-    return end
+    (version,) = struct.unpack_from(">i", head, len(MAGIC))
+    layout = _LARGE if version >= LARGE_FILE_VERSION else _SMALL
+    if len(head) < layout.size:
+        return None
+    _, version, begin, end, seek_free, _, _, nbytes_name = layout.unpack_from(head)
+    return Header(version, begin, end, seek_free, nbytes_name)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +13,30 @@ import numpy as np
 
 from fivesigma.core.errors import FileFormatError
 from fivesigma.core.jagged import Jagged
-from fivesigma.read.events import find_files
-from fivesigma.read.root import read_range, scan, trees_in
+from fivesigma.read.files import find_files
+from fivesigma.read.formats import read_range, scan, trees_in
+from fivesigma.read.remote import at_hand
 from fivesigma.read.schema import Branch, InputFile, branch_to_json
 
 FIRST_EVENTS = 3  # events of which values are shown
 MAX_VALUES = 60  # branches of which values are read; more makes wide files slow
+MAX_ROWS = 100  # branches of a tree above which a table shows collections instead
+MAX_WIDTH = 48  # characters of first values in a table
+_MAX_FILES = 5  # named in one row of a comparison
+_PREFIX = re.compile(r"[^_.]+[_.]")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Rows for two tables: every tree of every file; and, for branches that differ, which files have them how."""
+
+    files: list[dict[str, str]]
+    differences: list[dict[str, str]]
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """Trees, branches, types, codecs, entries, size and digest of files, with the values of the first events.
+    """Trees, branches, types, codecs, protection, entries, size and digest of files; values of the first events.
 
     ``trees`` has one `InputFile` for each tree of each file; ``first_values`` the values by (path, tree) and branch.
     """
@@ -44,28 +59,100 @@ class Inspection:
             ]
         }
 
-    def rows(self) -> list[dict[str, str]]:
-        """One row per branch for a table: file, tree, entries, branch, type, codec, first values."""
-        return [
+    def rows(self, branches: str | None = None) -> list[dict[str, str]]:
+        """One row per branch for a table: file, tree, entries, branch, type, codec, protection, first values.
+
+        ``branches`` is a glob of those to show. Without it, in trees of more than 100 branches, those whose names begin
+        alike (up to the first ``_`` or ``.``) are one row: ``Muon_*``.
+        """
+        rows = []
+        for tree in self.trees:
+            shown = [b for b in tree.branches.values() if branches is None or fnmatchcase(b.name, branches)]
+            collapse = branches is None and len(shown) > MAX_ROWS
+            lines = self._collections(tree, shown) if collapse else [self._row(tree, branch) for branch in shown]
+            head = {"file": printable(tree.path.name), "tree": printable(tree.tree), "entries": f"{tree.entries:,}"}
+            rows += [{**head, **line} for line in lines]
+        return rows
+
+    def _row(self, tree: InputFile, branch: Branch) -> dict[str, str]:
+        first = ", ".join(str(value) for value in self._first(tree, branch))
+        return {
+            "branch": printable(branch.name),
+            "type": printable(str(branch)),
+            "codec": branch.codec,
+            "protection": "damaged" if branch.fault else branch.protection,
+            "first": first if len(first) <= MAX_WIDTH or branch.fault else f"{first[: MAX_WIDTH - 1]}…",
+        }
+
+    def _collections(self, tree: InputFile, branches: Sequence[Branch]) -> list[dict[str, str]]:
+        groups: dict[str, list[Branch]] = {}
+        for branch in branches:
+            prefix = _PREFIX.match(branch.name)
+            groups.setdefault(branch.name if prefix is None else f"{prefix[0]}*", []).append(branch)
+        lines = []
+        for name, group in groups.items():
+            if len(group) == 1:
+                lines.append(self._row(tree, group[0]))
+                continue
+            row = {key: _distinct([self._row(tree, branch)[key] for branch in group]) for key in ("type", "codec")}
+            row["protection"] = _distinct([self._row(tree, branch)["protection"] for branch in group])
+            lines.append({"branch": printable(name), **row, "first": f"({len(group)} branches)"})
+        return lines
+
+    def comparison(self) -> Comparison:
+        """What differs between the files: branches that some lack or have in another type; and their entries."""
+        files = [
             {
-                "file": tree.path.name,
-                "tree": tree.tree,
+                "file": printable(str(tree.path)),
+                "tree": printable(tree.tree),
                 "entries": f"{tree.entries:,}",
-                "branch": branch.name,
-                "type": str(branch),
-                "codec": branch.codec,
-                "first": ", ".join(str(value) for value in self._first(tree, branch)),
+                "branches": f"{len(tree.branches):,}",
+                "bytes": f"{tree.size:,}",
             }
             for tree in self.trees
-            for branch in tree.branches.values()
         ]
+        differences = []
+        for name in dict.fromkeys(tree.tree for tree in self.trees):
+            trees = [tree for tree in self.trees if tree.tree == name]
+            for branch in dict.fromkeys(b for tree in trees for b in tree.branches):
+                where: dict[str, list[str]] = {}
+                for tree in trees:
+                    kind = str(tree.branches[branch]) if branch in tree.branches else "missing"
+                    where.setdefault(kind, []).append(tree.path.name)
+                if len(where) > 1:
+                    head = {"tree": printable(name), "branch": printable(branch)}
+                    differences += [{**head, "type": printable(k), "files": _few(v)} for k, v in where.items()]
+        return Comparison(files, differences)
 
     def _first(self, tree: InputFile, branch: Branch) -> list[Any]:
         return self.first_values.get((str(tree.path), tree.tree), {}).get(branch.name, [])
 
 
+def printable(name: str) -> str:
+    r"""A name that any terminal can show: bytes that are not UTF-8 as ``\xe9``.
+
+    >>> print(printable("caf\udce9"))
+    caf\xe9
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _distinct(words: Sequence[str]) -> str:
+    found = list(dict.fromkeys(words))
+    return ", ".join(found[:3]) + (", …" if len(found) > 3 else "")
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MAX_FILES} more" if len(names) > _MAX_FILES else ""
+    return printable(", ".join(names[:_MAX_FILES])) + more
+
+
 def inspect(
-    paths: Sequence[str | Path] | str | Path, tree: str | None = None, *, values: int = MAX_VALUES
+    paths: Sequence[str | Path] | str | Path,
+    tree: str | None = None,
+    *,
+    branches: str | None = None,
+    values: int = MAX_VALUES,
 ) -> Inspection:
     """Look into files, globs and folders; every tree of them, or only ``tree``.
 
@@ -73,6 +160,8 @@ def inspect(
     ----------
     paths, tree
         as for `fivesigma.read.open_events`; a tree without entries is listed, not refused.
+    branches
+        a glob of those whose first values are read.
     values
         at most so many branches of each tree are read for the values of their first events.
 
@@ -83,18 +172,21 @@ def inspect(
     """
     found: list[InputFile] = []
     first: dict[tuple[str, str], Mapping[str, list[Any]]] = {}
-    for path in find_files(paths):
-        for name in [tree] if tree is not None else sorted(trees_in(path)):
-            file = scan(path, name)
+    for location in find_files(paths):
+        meant = location.tree or tree
+        with at_hand(location.path) as path:
+            trees = [scan(path, name) for name in ([meant] if meant is not None else sorted(trees_in(path)))]
+        for file in trees:
             found.append(file)
-            first[str(path), file.tree] = _first_values(file, values)
+            first[str(location.path), file.tree] = _first_values(file, branches or "*", values)
     return Inspection(tuple(found), first)
 
 
-def _first_values(file: InputFile, n_branches: int) -> dict[str, list[Any]]:
+def _first_values(file: InputFile, glob: str, n_branches: int) -> dict[str, list[Any]]:
     """Values of the first events; in the place of those that cannot be read, why."""
     n = min(FIRST_EVENTS, file.entries)
-    names = [branch.name for branch in file.branches.values() if branch.dtype is not None][:n_branches]
+    readable = [branch.name for branch in file.branches.values() if branch.dtype is not None]
+    names = [name for name in readable if fnmatchcase(name, glob)][:n_branches]
     try:
         columns = read_range(file, 0, n, names) if n else {}
     except FileFormatError:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-from fivesigma.read.schema import Branch
+from fivesigma.read.schema import COUNT, Branch
 
 _LEAF, _COLLECTION, _RECORD = 0, 1, 2  # structural roles of fields
 _PROJECTED = 2  # flag of fields that show the columns of other fields
@@ -24,6 +25,8 @@ _NUMBERS = {
 }
 # ROOT's RNTupleImporter (before 6.34) puts the members of one counted collection under an anonymous record.
 _ANONYMOUS_COLLECTION = re.compile(r"_collection\d+")
+_OPTIONAL = ("std::optional<", "std::unique_ptr<")
+MAX_DEPTH = 2  # lists in lists that are read
 _BASE_CLASS = re.compile(r":_\d+")
 _CODECS = {0: "none", 1: "ZLIB", 2: "LZMA", 4: "LZ4", 5: "ZSTD"}  # ROOT's compression settings, divided by 100
 
@@ -41,6 +44,7 @@ def ntuple_branches(ntuple: Any) -> dict[str, Branch]:
             children[record.parent_field_id].append(i)
     codecs = _codecs(ntuple)
     found: dict[str, Branch] = {}
+    counts: dict[str, Branch] = {}
     repeated: set[str] = set()
     for i, record in enumerate(records):
         if record.parent_field_id == i:
@@ -50,10 +54,14 @@ def ntuple_branches(ntuple: Any) -> dict[str, Branch]:
                     continue  # the same values under their TTree name, which is what we call them anyway
                 repeated |= {name} & found.keys()
                 number = records[leaf]
-                readable = depth <= 1 and not children[leaf] and not number.repetition
+                readable = depth <= MAX_DEPTH and not children[leaf] and not number.repetition
                 dtype = _NUMBERS.get(number.type_name) if readable else None
                 typename = f"{'std::vector<' * depth}{number.type_name}{'>' * depth}"
-                found[name] = Branch(name, dtype, depth > 0, typename, codecs.get(leaf, ""), str(field))
+                branch = Branch(name, dtype, depth > 0, typename, codecs.get(leaf, ""), str(field))
+                found[name] = branch
+                if depth == MAX_DEPTH and dtype is not None:
+                    counts[f"{name}{COUNT}"] = replace(branch, name=f"{name}{COUNT}", dtype="int64")
+    found |= {name: branch for name, branch in counts.items() if name not in found}
     return {name: branch for name, branch in found.items() if name not in repeated}
 
 
@@ -64,20 +72,26 @@ def _leaves(
     record, inner = records[i], children[i]
     anonymous = _BASE_CLASS.fullmatch(record.field_name) or _ANONYMOUS_COLLECTION.fullmatch(record.field_name)
     path = path if anonymous else (*path, record.field_name)
-    if record.struct_role == _COLLECTION and len(inner) == 1 and not record.repetition:
-        element = records[inner[0]]
-        if element.struct_role in (_LEAF, _COLLECTION) and not children[inner[0]]:
-            yield i, inner[0], path, depth + 1
-        elif element.struct_role == _RECORD and not _is_tuple(element):
-            for member in children[inner[0]]:
-                yield from _leaves(records, children, member, path, depth + 1)
-        else:
-            yield i, i, path, depth
+    element, lists = i, 0
+    while _is_list(records[element]) and len(children[element]) == 1:
+        element, lists = children[element][0], lists + 1
+    if lists and records[element].struct_role in (_LEAF, _COLLECTION) and not children[element]:
+        yield i, element, path, depth + lists
+    elif lists and records[element].struct_role == _RECORD and not _is_tuple(records[element]):
+        for member in children[element]:
+            yield from _leaves(records, children, member, path, depth + lists)
     elif record.struct_role == _RECORD and inner and not record.repetition and not _is_tuple(record):
         for member in inner:
             yield from _leaves(records, children, member, path, depth)
     else:
         yield i, i, path, depth
+
+
+def _is_list(record: Any) -> bool:
+    """A vector, set or fixed-size array; not an optional value, which the format writes like a vector."""
+    if str(record.type_name).startswith(_OPTIONAL):
+        return False
+    return record.struct_role == _COLLECTION or (record.struct_role == _LEAF and bool(record.repetition))
 
 
 def _is_tuple(record: Any) -> bool:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
-from fivesigma.core.errors import BranchTypeError, MissingBranchError
+from fivesigma.core.errors import BranchTypeError, FileFormatError, MissingBranchError
 from fivesigma.core.registry import nearest_names
+from fivesigma.read.remote import FilePath
+
+NOTHING = "nothing"
+"""What protects values that no checksum covers; part of `Branch.protection` wherever some values have none."""
+
+DAMAGED_REMEDY = "the file is damaged: copy it again from its source, or leave it out of the sample"
+
+COUNT = ".count"
+"""Ends the name of the branch with the lengths of the inner lists of a list of lists."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +24,9 @@ class Branch:
     """One branch (TTree) or field (RNTuple).
 
     ``dtype`` is NumPy's name of the type of one value ("float32"), None if fivesigma cannot read the branch: strings,
-    objects, fixed-size arrays, vectors of vectors. ``typename`` is what ROOT calls it.
+    objects, lists of lists of lists. Lists of lists are two branches: ``name`` has all inner values of an event,
+    ``name.count`` the length of each inner list. An array of fixed size is a list of constant length. ``typename`` is
+    what ROOT calls it.
 
     >>> str(Branch("jet_pt", "float32", jagged=False)), str(Branch("track_pt", "float32", jagged=True))
     ('float32', 'jagged float32')
@@ -27,7 +37,9 @@ class Branch:
     jagged: bool
     typename: str = field(default="", compare=False)
     codec: str = field(default="", compare=False)
-    key: str = field(default="", compare=False, repr=False)  # full name in a TTree, field number in an RNTuple
+    key: str = field(default="", compare=False, repr=False)  # where the format has it: name, field number, path
+    protection: str = field(default="", compare=False)  # the checksum that covers its values, or "nothing"
+    fault: str = field(default="", compare=False, repr=False)  # why its values cannot be trusted
 
     def __str__(self) -> str:
         if self.dtype is None:
@@ -39,17 +51,19 @@ class Branch:
 class InputFile:
     """One tree in one file, as it was when it was scanned.
 
-    ``xxh3`` is the 128-bit digest of the whole file, ``entries`` the number of events in ``tree``.
+    ``xxh3`` is the 128-bit digest of the whole file, ``entries`` the number of events in ``tree``;
+    ``covered`` says that a manifest vouches for every byte of it.
     """
 
-    path: Path
+    path: FilePath
     tree: str
     container: str  # "TTree" or "RNTuple"
     entries: int
     size: int
     xxh3: str
     branches: Mapping[str, Branch] = field(repr=False)
-    mtime_ns: int = field(default=0, compare=False, repr=False)
+    version: str = field(default="", compare=False, repr=False)  # changes with the content: time of change, ETag
+    covered: bool = field(default=False, compare=False)
 
     def branch(self, name: str) -> Branch:
         """The readable branch called ``name``.
@@ -60,12 +74,16 @@ class InputFile:
             if there is none; the message names the nearest.
         BranchTypeError
             if its type is one that fivesigma does not read.
+        FileFormatError
+            if the scan found that what the file says about it is contradictory.
         """
         if name not in self.branches:
             nearest = nearest_names(name, self.branches)
             remedy = f"did you mean {', '.join(nearest)}?" if nearest else "`fivesigma inspect` lists the branches"
             raise MissingBranchError("no such branch", file=self.path, tree=self.tree, branch=name, remedy=remedy)
         branch = self.branches[name]
+        if branch.fault:
+            raise FileFormatError(branch.fault, file=self.path, tree=self.tree, branch=name, remedy=DAMAGED_REMEDY)
         if branch.dtype is None:
             raise BranchTypeError(
                 f"type {branch.typename!r} cannot be read: expected numbers or booleans, one or a list per event",
@@ -75,6 +93,12 @@ class InputFile:
                 remedy="choose another branch; `fivesigma inspect` lists those that can be read",
             )
         return branch
+
+    def unprotected(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Those of the named branches of which some values have no checksum: none in a file that a manifest covers."""
+        if self.covered:
+            return ()
+        return tuple(name for name in names if NOTHING in self.branch(name).protection)
 
     def to_json(self) -> dict[str, Any]:
         """Path, tree, container, entries, size, digest (not the branches)."""

@@ -15,6 +15,9 @@ from fivesigma.core.errors import ConfigError, UnknownNameError
 from fivesigma.core.registry import nearest_names, unknown_name
 
 WeightPolicy = Literal["keep", "absolute-rescaled", "pair-cancel", "drop-negative"]
+ColumnType = Literal[
+    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64"
+]
 _PACKAGED = "fivesigma:"  # a file name that begins so lies in the package's own sample folder
 
 
@@ -28,13 +31,28 @@ class SampleWords(_Words):
     """One sample: its files, and what is special about it."""
 
     files: tuple[str, ...] = Field(
-        description="files, globs or folders; 'fivesigma:NAME' is a sample that ships with the package"
+        description="files, URLs, globs or folders; 'fivesigma:NAME' is a sample that ships with the package"
     )
     tree: str | None = Field(default=None, description="TTree or RNTuple; the only one in the file if left out")
     label: int | None = Field(
         default=None, description="1 signal, 0 background; if left out, `labels` decides event by event"
     )
     weight: str | None = Field(default=None, description="expression that multiplies the study's weight")
+    entries: int | None = Field(default=None, ge=0, description="entries that all files together must have")
+
+
+class RemoteWords(_Words):
+    """How to reach inputs given by URL."""
+
+    deadline_s: float = Field(default=60.0, gt=0, description="seconds that one request may take")
+    retries: int = Field(default=3, ge=0, description="further tries of a request that failed in a way that may pass")
+    back_off_s: float = Field(default=1.0, ge=0, description="seconds before the first of them, doubled each time")
+    digest: Literal["full", "ends"] = Field(
+        default="full", description="fetch whole files to digest every byte, or digest size, version and ends only"
+    )
+    ca_bundle: str | None = Field(
+        default=None, description="file of the certificate authorities to trust, in place of the system's"
+    )
 
 
 class ReweightWords(_Words):
@@ -133,7 +151,25 @@ class StudyDefinition(_Words):
     nan: Literal["error", "drop", "keep"] = Field(
         default="error", description="what a NaN or infinity in a kept column does"
     )
+    missing: tuple[float, ...] = Field(
+        default=(-999.0,), description="values that stand for 'not measured'; counted by column"
+    )
+    missing_policy: Literal["error", "drop", "keep"] = Field(
+        default="keep", description="what such a value in a kept column does"
+    )
+    dtypes: dict[str, ColumnType] = Field(
+        default_factory=dict, description="type of a kept column, needed where files differ; what it rounds is counted"
+    )
+    max_loss: float | None = Field(
+        default=None, gt=0, lt=1, description="share of a sample that damaged files may cost; none if left out"
+    )
     folds: int = Field(default=5, ge=3, description="folds: one tests, one validates, the others train, in turn")
+    manifest: str | None = Field(
+        default=None, description="file of `fivesigma inspect --write-manifest`; inputs that it lists must be as then"
+    )
+    remote: RemoteWords | None = Field(
+        default=None, description="how to reach inputs given by URL; as the environment says if left out"
+    )
     reweight: ReweightWords | None = None
     inputs: dict[str, InputWords]
     models: dict[str, ModelWords]

@@ -1,0 +1,116 @@
+"""The tables of results in the README and on the studies' pages, written from the kept results between their markers.
+
+``python docs/results/tables.py``; ``make studies`` calls it. Markers: ``<!-- results: STUDY -->`` … ``<!-- end -->``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fivesigma.evaluate import Measurement
+
+FOLDER = Path(__file__).resolve().parent
+ROOT = FOLDER.parents[1]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What the tables of a study say besides its numbers."""
+
+    title: str
+    reference: str
+    baseline: str
+    headlines: tuple[str, ...]  # models in the README
+
+
+STUDIES = {
+    "w-tagging": Study(
+        title="W jets against QCD jets",
+        reference="[arXiv:1511.05190](https://arxiv.org/abs/1511.05190)",
+        baseline="mass+tau21",
+        headlines=("mass+tau21", "fisher", "substructure-bdt", "cnn", "cnn+mass"),
+    )
+}
+
+
+def main() -> None:
+    """Rewrite all tables."""
+    write(ROOT / "README.md", readme_rows)
+    for study in STUDIES:
+        write(ROOT / "docs" / "studies" / f"{study}.md", page_table)
+
+
+def write(page: Path, table: Callable[[str], str]) -> None:
+    """Put a fresh table between each pair of markers of a page."""
+    text = page.read_text(encoding="utf-8")
+    pattern = re.compile(r"(<!-- results: ([a-z0-9-]+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
+    page.write_text(pattern.sub(lambda m: m[1] + table(m[2]) + m[3], text), encoding="utf-8")
+
+
+def readme_rows(study: str) -> str:
+    """Headline results of one study."""
+    kept, found = read(study)
+    words = STUDIES[study]
+    sample = f"{kept['sample']['signal']:,} + {kept['sample']['background']:,} events"
+    auc = ", ".join(f"`{model}` {found[model, 'auc']}" for model in words.headlines)
+    rejection = ", ".join(str(found[model, "rejection_at_0.5"]) for model in words.headlines)
+    return "\n".join(
+        [
+            "| study | result | reference |",
+            "|---|---|---|",
+            f"| [`{study}`](docs/studies/{study}.md): {words.title}, {sample} | AUC: {auc} | {words.reference} |",
+            f"| | 1/ε_B at ε_S = 50 %: {rejection} | |",
+        ]
+    )
+
+
+def page_table(study: str) -> str:
+    """All models of one study, by AUC, with their paired differences from the baseline."""
+    kept, found = read(study)
+    baseline = STUDIES[study].baseline
+    differences = {
+        (d["first"] if d["second"] == baseline else d["second"]): signed(
+            d["value"] if d["second"] == baseline else -d["value"], d["uncertainty"]
+        )
+        for d in kept["differences"]
+        if baseline in (d["first"], d["second"]) and d["metric"] == "auc"
+    }
+    models = sorted({row["model"] for row in kept["results"]}, key=lambda model: found[model, "auc"].value)
+    sample = f"{kept['sample']['signal']:,} signal and {kept['sample']['background']:,} background events"
+    lines = [
+        f"{sample}, `{kept['command']}`, seed {kept['seed']}:",
+        "",
+        f"| model | AUC | 1/ε_B at ε_S = 50 % | 1/ε_B at ε_S = 20 % | ΔAUC from `{baseline}`, paired | training, CPU-seconds |",
+        "|---|---|---|---|---|---|",
+    ]
+    for model in models:
+        cells = [found[model, metric] for metric in ("auc", "rejection_at_0.5", "rejection_at_0.2")]
+        seconds = found[model, "training_cpu_seconds"]
+        shown = [*map(str, cells), differences.get(model, "–"), f"{seconds.value:.1f} ± {seconds.uncertainty:.1f}"]
+        lines.append(f"| `{model}` | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+def signed(value: float, uncertainty: float) -> str:
+    """A difference of two AUCs.
+
+    >>> signed(-0.0123, 0.001)
+    '−0.0123 ± 0.0010'
+    """
+    return f"{value:+.4f} ± {uncertainty:.4f}".replace("-", "−")
+
+
+def read(study: str) -> tuple[dict[str, Any], Mapping[tuple[str, str], Measurement]]:
+    """The kept results of a study, and its measurements by model and metric."""
+    kept = json.loads((FOLDER / f"{study}.json").read_text(encoding="utf-8"))
+    rows = kept["results"]
+    return kept, {(r["model"], r["metric"]): Measurement(r["value"], r["uncertainty"], r["how"]) for r in rows}
+
+
+if __name__ == "__main__":
+    main()
