@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from fivesigma.core.errors import ConfigError, UnknownNameError
+from fivesigma.read.remote_options import RemoteOptions
 from fivesigma.studies import load_study, packaged_studies, parse_study, resolve_study
 
 
@@ -70,6 +71,16 @@ def test_a_study_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text("- a\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="expected a mapping"):
         load_study(tmp_path / "study.yaml")
+
+
+def test_how_to_reach_remote_inputs(words: dict[str, Any]) -> None:
+    words["remote"] = {"retries": 5, "digest": "ends"}
+    remote = parse_study(words).remote
+    assert remote is not None
+    assert RemoteOptions(**remote.model_dump()) == RemoteOptions(retries=5, digest="ends"), "the same defaults"
+    words["remote"] = {"retrys": 5}
+    with pytest.raises(ConfigError, match=r"unknown word 'remote\.retrys'; did you mean 'remote\.retries'"):
+        parse_study(words)
 
 
 def test_samples_can_be_replaced_by_name_only() -> None:

@@ -49,7 +49,7 @@ class RemotePath:
     digest of it.
 
     >>> print(RemotePath("https://me:secret@example.org/data/a.root?token=abc"))
-    https://***@example.org/data/a.root?***98ad17
+    https://***@example.org/data/a.root?***44af4d
 
     Raises
     ------
