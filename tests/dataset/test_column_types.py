@@ -91,11 +91,9 @@ def test_float_here_and_double_there_needs_a_declared_type(
         convert(conversion, tmp_path / "out")
     dataset = convert(changed(conversion, dtypes={"tau21": "float32"}), tmp_path / "out")
     assert dataset.schema["tau21"].dtype == "float32"
-    assert [f.rounded for f in dataset.ledger.files] == [
-        {"tau21": 0},
-        {"tau21": 0},
-        {"tau21": 48},
-    ]  # 0.125, 0.875 … fit
+    changed_by_rounding = sum(float(np.float32(value)) != value for value in double.tolist())
+    assert changed_by_rounding > 40
+    assert [f.rounded["tau21"] for f in dataset.ledger.files] == [0, 0, changed_by_rounding]
     np.testing.assert_array_equal(np.asarray(dataset.column("tau21"))[-50:], double.astype(np.float32))
     wide = convert(changed(conversion, dtypes={"tau21": "float64"}), tmp_path / "wide")
     np.testing.assert_array_equal(np.asarray(wide.column("tau21"))[-50:], double)

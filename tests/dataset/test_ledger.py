@@ -116,7 +116,7 @@ def test_entry_ranges_add_up_to_the_file(cuts: list[int], seed: int) -> None:
     assert merged.read == whole.read
     assert merged.rejected == whole.rejected
     assert merged.selected == whole.selected
-    assert merged.not_finite["jet_pt"] == NotFinite(3 * len(pieces), len(pieces))
+    assert merged.not_finite["jet_pt"] == NotFinite(3 * len(pieces), len(pieces), 2 * len(pieces))
 
 
 def test_rows_for_tables() -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -119,8 +120,11 @@ def test_optimised_python_and_the_c_locale_do_the_same(
     write_jets: JetWriter,
     tmp_path: Path,
 ) -> None:
-    path = write_jets("µ.root", 200, seed=3, pt_µ=np.linspace(0, 1, 200, dtype=np.float32))
-    one = write_jets("w.root", 200, seed=1, pt_µ=np.linspace(1, 2, 200, dtype=np.float32))
+    def muons(start: float) -> dict[str, Any]:  # as a keyword, Python would make another letter of it
+        return {"pt_µ": np.linspace(start, start + 1, 200, dtype=np.float32)}
+
+    path = write_jets("qcd2.root", 200, seed=3, **muons(0))  # Python cannot spell other names of files in this locale
+    one = write_jets("w.root", 200, seed=1, **muons(1))
     conversion = changed(with_files(jets, W=one, QCD=path), observers=["pt_µ"])
     convert(conversion, tmp_path / "whole")
     convert(conversion, tmp_path / "damaged")

@@ -87,7 +87,8 @@ class BatchLoader:
         are of size n/world_size but for binomial fluctuations, and can be empty.
     prefetch
         threads that read and gather ahead; 0: in the caller's thread. Memory: two buffers of ``blocks_in_buffer``
-        blocks without (a batch may span two windows), three with, and 2·prefetch batches; see ``buffer_bytes``.
+        blocks without (a batch may span two windows), with threads up to 3 + ⌈2·prefetch·batch_size / rows of
+        a buffer⌉, and 2·prefetch batches; see ``buffer_bytes``.
 
     Usage::
 
