@@ -140,7 +140,7 @@ def test_nanoaod_reads_equal_in_three_formats(shared_data: Path, name: str) -> N
             if isinstance(a, Jagged) and isinstance(b, Jagged):
                 np.testing.assert_array_equal(a.offsets, b.offsets, err_msg=branch)
                 a, b = a.values, b.values
-            np.testing.assert_array_equal(a, b, err_msg=branch)  # type: ignore[arg-type]
+            np.testing.assert_array_equal(a, b, err_msg=branch)
 
 
 @pytest.mark.shared_data
