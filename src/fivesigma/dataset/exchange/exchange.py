@@ -109,8 +109,9 @@ def read_exchange(path: str | Path, format_name: str | None = None) -> Iterator[
         raise
     except Exception as error:
         raise DatasetError(f"cannot read {path}: {type(error).__name__}: {error}; write it again") from error
-    different = [name for name, digest in found.by_column().items() if description["digests"][name] != digest]
-    if different or found.rows != description["rows"]:
+    stated = description.get("digests", {})  # the description may be damaged, too
+    different = [name for name, digest in found.by_column().items() if stated.get(name) != digest]
+    if different or found.rows != description.get("rows"):
         raise DatasetError(f"{path} is damaged: the digests of {', '.join(different)} differ; write it again")
 
 
