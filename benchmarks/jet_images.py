@@ -12,16 +12,15 @@ import json
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
-import venv
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from benchmarks.peers import peer_python
 from benchmarks.record import Record, record
 from fivesigma.core.jagged import Jagged
 from fivesigma.features import JetImages
@@ -50,7 +49,7 @@ for line in sys.stdin:
 
 def main() -> list[Record]:
     """Measure and record: cubic at 25×25 (the default) and at 33×33, and exact area-weighted at 25×25."""
-    python = peer_python()
+    python = peer_python("energyflow", PEER)
     columns = jets(np.random.default_rng(20161119))
     return [
         against_peer(
@@ -146,20 +145,6 @@ def peer_jets(columns: Mapping[str, Jagged]) -> np.ndarray[Any, Any]:
     pt, eta, phi = (columns[name].values.reshape(N_JETS, N_CONSTITUENTS) for name in names)
     leading_phi = columns["subjet_phi"].values.reshape(N_JETS, 2)[:, :1]
     return np.stack([pt, eta, delta_phi(phi, leading_phi)], axis=-1).astype(np.float64)
-
-
-def peer_python() -> Path:
-    """The interpreter of the peer's environment, made if it is not there."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    folder = cache / "fivesigma-benchmarks" / "energyflow"
-    python = folder / "bin" / "python"
-    done = folder / "complete"
-    if not done.exists():
-        print(f"making {folder} with {' '.join(PEER)}", file=sys.stderr, flush=True)
-        venv.create(folder, with_pip=True, clear=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PEER], check=True)
-        done.touch()
-    return python
 
 
 if __name__ == "__main__":

@@ -182,7 +182,7 @@ class _Child(Generic[T]):
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, memory_limit_mb), daemon=True)
-        with _one_thread_each():
+        with one_thread_each():
             process.start()
         theirs.close()
         child = cls(process, ours, deadline_s, attempt, time.monotonic() + _START_S)
@@ -305,7 +305,7 @@ def _end_after(sentinel: int) -> None:
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
+def one_thread_each() -> Iterator[None]:
     """Processes started inside read OMP_NUM_THREADS=1 when they load their libraries."""
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"

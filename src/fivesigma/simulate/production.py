@@ -12,7 +12,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import wait as wait_for_object
 from pathlib import Path
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from fivesigma.core.errors import ConfigError, DatasetError, ResumeError, SimulationError
 from fivesigma.core.integrity import atomic_path, write_json
 from fivesigma.core.jagged import Columns, Jagged
+from fivesigma.core.processes import one_thread_each
 from fivesigma.core.progress import progress, say
 
 _CONFIG_FILE = "config.json"
@@ -200,7 +200,7 @@ def _in_processes(tasks: Sequence[Task], folder: Path, workers: int) -> Iterator
     """Run tasks in processes, at most ``workers`` at a time; yield each when its part is on disk."""
     context = multiprocessing.get_context("spawn")
     waiting, running = iter(tasks), set[Future[Task]]()
-    with _one_thread_each(), ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
+    with one_thread_each(), ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
         try:
             while True:
                 while len(running) < workers and (task := next(waiting, None)) is not None:
@@ -237,17 +237,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         wait_for_object([parent.sentinel])
         os._exit(1)
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Worker processes started inside read OMP_NUM_THREADS=1 when they load their libraries."""
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before

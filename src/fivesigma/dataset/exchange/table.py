@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,7 +69,7 @@ class Digests:
         return {name: values.hexdigest() + counts.hexdigest() for name, (values, counts) in self._hashes.items()}
 
 
-class ExchangeFormat:
+class ExchangeFormat(ABC):
     """A file format for exchange: ``write`` a table, ``read`` its description and its parts.
 
     ``write`` calls ``finish`` after the last part and stores what it returns, the description, in the file.
@@ -76,14 +77,14 @@ class ExchangeFormat:
 
     suffix: str
 
+    @abstractmethod
     def write(self, path: Path, table: Table, finish: Callable[[], Mapping[str, Any]]) -> None:
         """Write the table to ``path``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read_description(self, path: Path) -> Mapping[str, Any]:
         """The description that ``finish`` gave."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, path: Path, types: Mapping[str, ColumnType]) -> Iterator[dict[str, Column]]:
         """The table's parts, in order."""
-        raise NotImplementedError
