@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -175,7 +176,7 @@ def test_a_jagged_variable_keeps_its_lists() -> None:
 
 
 def test_nan_is_silent_and_fails_comparisons() -> None:
-    columns: dict[str, Column] = {"x": np.array([-1.0, 0.0, np.e])}
+    columns: dict[str, Column] = {"x": np.array([-1.0, 0.0, math.e])}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         np.testing.assert_allclose(Expression("log(x)").evaluate(columns), [np.nan, -np.inf, 1.0])
