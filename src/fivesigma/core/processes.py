@@ -55,8 +55,7 @@ class Processes:
         for outcome in Processes(workers=4, deadline_s=60).run(tasks):
             print(outcome.result())
 
-    A script that uses it needs ``if __name__ == "__main__":`` around what it does, as for Python's own
-    `multiprocessing`.
+    As for Python's own `multiprocessing`, a script that uses it needs ``if __name__ == "__main__":`` around what it does.
     """
 
     workers: int = 2

@@ -83,8 +83,7 @@ class NetworkClassifier(BinaryClassifier):
         killed ``fit`` called again goes on and ends with the same bits as one that was not killed. The last two
         checkpoints are kept: if one is damaged, the other is gone on from.
 
-    In a process group of torch (``torchrun``), ``fit`` and ``fit_stream`` train on all ranks together, see
-    `fivesigma.learn.distributed`.
+    In a process group of torch, ``fit`` and ``fit_stream`` train on all ranks together: `fivesigma.learn.distributed`.
     """
 
     accepts_negative_weight: ClassVar[bool] = True
