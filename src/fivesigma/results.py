@@ -11,9 +11,10 @@ from fivesigma.core.provenance import provenance
 from fivesigma.dataset import Dataset
 from fivesigma.evaluate import METRICS, Assessment, Comparison, Expectation, Measurement, results_rows
 from fivesigma.features import FEATURES, JetImages
+from fivesigma.flows import FlowResult
 from fivesigma.learn import Cost, FoldScores
 from fivesigma.report import ModelFacts, StudyFacts
-from fivesigma.studies import StudyDefinition
+from fivesigma.studies import FlowWords, StudyDefinition
 
 RESTRICTED = "restricted phase space"
 
@@ -161,20 +162,37 @@ def cost_rows(scores: Mapping[str, FoldScores]) -> list[dict[str, Any]]:
     return [{"model": name, **{k: round(v["value"], 3) for k, v in cost_of(name, scores).items()}} for name in scores]
 
 
+def flow_metrics(words: FlowWords, result: FlowResult, *, cpu_seconds: float, command: str | None) -> dict[str, Any]:
+    """The content of ``metrics.json`` of a study of another flow."""
+    made = provenance(seed=words.seed, command=command or f"fivesigma.run_study({words.study!r})")
+    return {
+        "study": words.study,
+        "flow": words.flow,
+        "reference": words.reference,
+        **{key: made[key] for key in ("command", "seed", "commit", "versions", "machine", "time")},
+        "sample": dict(result.sample),
+        "cpu_seconds": cpu_seconds,
+        "results": [dict(row) for row in result.results],
+        "differences": result.differences,
+        **result.more,
+    }
+
+
 def results_table(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     """One model a row, one metric a column, each number with its uncertainty, best AUC last."""
     table: dict[str, dict[str, str]] = {}
     auc: dict[str, float] = {}
     for row in metrics["results"]:
-        if row["metric"] not in METRICS:
+        if row["metric"] not in METRICS and "flow" not in metrics:
             continue
+        title = METRICS[row["metric"]].title if row["metric"] in METRICS else row["metric"]
         if row["value"] is None:
             text = "undefined"
         else:
             text = str(
                 Measurement(row["value"], np.nan if row["uncertainty"] is None else row["uncertainty"], row["how"])
             )
-        table.setdefault(row["model"], {"model": row["model"]})[METRICS[row["metric"]].title] = text
+        table.setdefault(row["model"], {"model": row["model"]})[title] = text
         if row["metric"] == "auc":
             auc[row["model"]] = row["value"] or 0.0
     return sorted(table.values(), key=lambda line: auc.get(line["model"], 0.0))

@@ -5,6 +5,7 @@ Datasets and fits are kept in the run directory under the hash of all that made 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fivesigma.core.engine import Engine
+from fivesigma.core.errors import ConfigError
 from fivesigma.core.integrity import write_json
 from fivesigma.core.processes import Processes
 from fivesigma.core.run_directory import RunDirectory
@@ -34,12 +36,14 @@ from fivesigma.dataset import (
 from fivesigma.evaluate import Assessment, Expectation, Questions, ScoredModel, assess
 from fivesigma.explain import Insight, look_inside
 from fivesigma.features import FEATURES
+from fivesigma.flows import find_flow
 from fivesigma.learn import FoldScores, Ranks, Recipe, cross_validate, load_fold_model
+from fivesigma.learn.conditions import require_known
 from fivesigma.read import Expression
 from fivesigma.read.remote_options import RemoteOptions
 from fivesigma.report import write_classification_report
-from fivesigma.results import facts_of, manifest_of, metrics_of, results_table
-from fivesigma.studies import StudyDefinition, input_files, resolve_study
+from fivesigma.results import facts_of, flow_metrics, manifest_of, metrics_of, results_table
+from fivesigma.studies import StudyDefinition, input_files, parse_words, read_study, resolve_study
 
 __all__ = [
     "Fits",
@@ -109,6 +113,12 @@ def run_study(
     FivesigmaError
         whatever a stage has to say; what was finished is kept, and the next run goes on from there.
     """
+    if not isinstance(study, StudyDefinition) and flow_name(study) != "classification":
+        if inputs or models or until != "report":
+            raise ConfigError(
+                f"study {str(study)!r} has no models or inputs to choose and no stages; its flow takes --output and --seed"
+            )
+        return run_flow(study, output=output, seed=seed, workers=workers, keep=keep, command=command)
     with open_run(study, inputs, output, models, seed) as (definition, run):
         started, cpu = time.monotonic(), time.process_time()
         dataset = convert_study(definition, run, Processes(workers))
@@ -131,6 +141,43 @@ def run_study(
         )
         write_json(run.path / "manifest.json", manifest_of(metrics, seconds=time.monotonic() - started))
     return StudyResult(run, metrics, report)
+
+
+def run_flow(
+    study: str | Path,
+    *,
+    output: str | Path | None = None,
+    seed: int | None = None,
+    workers: int = 2,
+    keep: Path | None = None,
+    command: str | None = None,
+) -> StudyResult:
+    """Run a study whose YAML names another flow than classification; see :func:`run_study` for the parameters."""
+    content, path = read_study(study)
+    flow = find_flow(str(content.get("flow")))
+    words = parse_words(flow.words, content if seed is None else {**content, "seed": seed}, str(path))
+    run = RunDirectory.create(output or Path("runs") / words.study)
+    with run.lock():
+        started, cpu = time.monotonic(), _cpu_seconds()
+        write_json(run.path / "study.json", words.model_dump(mode="json"))
+        result = flow.run(words, run, workers=workers)
+        metrics = flow_metrics(words, result, cpu_seconds=_cpu_seconds() - cpu, command=command)
+        write_json(run.path / "metrics.json", metrics)
+        if keep is not None:
+            write_json(keep, metrics)
+        write_json(run.path / "manifest.json", manifest_of(metrics, seconds=time.monotonic() - started))
+    return StudyResult(run, metrics, result.report)
+
+
+def flow_name(study: str | Path) -> str:
+    """What kind of study a YAML describes: "classification" unless it says otherwise."""
+    return str(read_study(study)[0].get("flow", "classification"))
+
+
+def _cpu_seconds() -> float:
+    """Of this process and of its children that have ended."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 @contextmanager
@@ -174,7 +221,10 @@ def conversion_of(definition: StudyDefinition) -> Conversion:
     shown = [name for words in definition.inputs.values() for name in FEATURES[words.features](**words.options).inputs]
     judged = [*definition.explain.variables, *definition.evaluate.bins, *definition.observers]
     judged += definition.reweight.variables if definition.reweight else ()
-    for expression in [*definition.evaluate.restricted.values(), *definition.explain.windows.values()]:
+    models = definition.models.values()
+    judged += [name for model in models for name in (*model.nuisances, model.domain) if name is not None]
+    chosen = [model.train_on for model in models if model.train_on is not None]
+    for expression in [*definition.evaluate.restricted.values(), *definition.explain.windows.values(), *chosen]:
         judged += sorted(Expression(expression).columns)
     return Conversion(
         samples=tuple(
@@ -214,6 +264,8 @@ def fit_study(definition: StudyDefinition, run: RunDirectory, dataset: Dataset, 
         variables = {name: np.asarray(dataset.column(name)) for name in words.variables}
         reweighting = reweight(variables, dataset.y, weight, bins=words.bins, mode=words.mode, to_class=words.to)
         weight = reweighting.weight
+    for model in definition.models.values():
+        require_known(dataset, model.nuisances, definition.missing)
     recipes = [
         Recipe(
             name=name,
@@ -224,6 +276,9 @@ def fit_study(definition: StudyDefinition, run: RunDirectory, dataset: Dataset, 
             scores=model.scores,
             weight_policy=model.weight_policy,
             seed=definition.seed,
+            nuisances=model.nuisances,
+            domain=model.domain,
+            train_on=model.train_on,
         )
         for name, model in definition.models.items()
     ]

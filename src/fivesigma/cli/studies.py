@@ -14,20 +14,19 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def studies(context: typer.Context) -> None:
     """List the studies that ship with the package."""
-    from fivesigma.studies import load_study, packaged_studies
+    from fivesigma.studies import packaged_studies, read_study
 
     if context.invoked_subcommand is None:
-        definitions = [load_study(name) for name in packaged_studies()]
-        print_table([{"study": d.study, "title": d.title, "reference": d.reference or ""} for d in definitions])
+        contents = [read_study(name)[0] for name in packaged_studies()]
+        print_table([{key: content.get(key) or "" for key in ("study", "title", "reference")} for content in contents])
 
 
 @app.command("show")
 def show(study: str) -> None:
     """Print a study's YAML, to start another from."""
-    from fivesigma.studies import load_study, packaged_studies
+    from fivesigma.studies import read_study
 
-    load_study(study)
-    print(packaged_studies()[study].read_text(encoding="utf-8"), end="")
+    print(read_study(study)[1].read_text(encoding="utf-8"), end="")
 
 
 @app.command("schema")

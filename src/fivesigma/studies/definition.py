@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -82,6 +82,15 @@ class ModelWords(_Words):
         default=(), description="models whose scores join the inputs; fitted on the validation fold"
     )
     weight_policy: WeightPolicy = Field(default="keep", description="what is done with negative weights before fitting")
+    nuisances: tuple[str, ...] = Field(
+        default=(), description="columns that the scores are to be independent of; known at fit, never at prediction"
+    )
+    domain: str | None = Field(
+        default=None, description="column that is 0 for labelled events, 1 for those whose labels are not looked at"
+    )
+    train_on: str | None = Field(
+        default=None, description="selection of the events that the model learns from; all if left out"
+    )
     options: dict[str, Any] = Field(default_factory=dict, description="arguments of the estimator")
 
     @model_validator(mode="after")
@@ -129,13 +138,20 @@ class ExplainWords(_Words):
     )
 
 
-class StudyDefinition(_Words):
-    """A whole study. ``fivesigma studies schema`` prints this as a JSON schema for editors."""
+class FlowWords(_Words):
+    """What every study says of itself; a flow's own words come after these."""
 
     study: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="name; also that of the run directory")
     title: str
     reference: str | None = Field(default=None, description="the publication that the study reproduces")
+    flow: str = Field(default="classification", description="what kind of study this is")
     seed: int = Field(default=1, ge=0)
+
+
+class StudyDefinition(FlowWords):
+    """A whole study. ``fivesigma studies schema`` prints this as a JSON schema for editors."""
+
+    flow: Literal["classification"] = Field(default="classification", description="what kind of study this is")
     samples: dict[str, SampleWords]
     labels: str | None = Field(default=None, description="expression that is 1 for signal and 0 for background")
     weights: str | None = Field(default=None, description="expression of the signed event weight; 1 if left out")
@@ -202,6 +218,9 @@ class StudyDefinition(_Words):
         return self
 
 
+W = TypeVar("W", bound=FlowWords)
+
+
 def packaged_studies() -> dict[str, Path]:
     """The studies that ship with the package, by name."""
     folder = Path(str(resources.files("fivesigma.studies")))
@@ -214,7 +233,24 @@ def load_study(study: str | Path) -> StudyDefinition:
     Raises
     ------
     ConfigError
-        for a YAML that cannot be parsed, unknown words (with the nearest known one) and values that cannot be meant.
+        for a YAML that cannot be parsed, unknown words (with the nearest known one) and values that cannot be meant;
+        for a study of another flow, which only ``fivesigma run`` takes.
+    """
+    content, path = read_study(study)
+    if (flow := content.get("flow", "classification")) != "classification":
+        raise ConfigError(
+            f"{path} is of the flow {flow!r}: only `fivesigma run` takes it, with none of --model, --input"
+        )
+    return parse_study(content, source=str(path))
+
+
+def read_study(study: str | Path) -> tuple[dict[str, Any], Path]:
+    """The words of a study's YAML, not yet checked, and where they stand.
+
+    Raises
+    ------
+    UnknownNameError, ConfigError
+        no such study; not readable as YAML, or not a mapping.
     """
     known = packaged_studies()
     path = known.get(str(study), Path(study))
@@ -224,33 +260,42 @@ def load_study(study: str | Path) -> StudyDefinition:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not readable as YAML: {error}") from error
-    return parse_study(content, source=str(path))
+    return _mapping(content, str(path)), path
 
 
-def parse_study(content: Any, source: str = "study") -> StudyDefinition:
-    """Check the content of a study's YAML (see :func:`load_study` for the errors)."""
+def _mapping(content: Any, source: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(
             f"{source}: expected a mapping of words such as study, samples, models; got {type(content).__name__}"
         )
+    return content
+
+
+def parse_study(content: Any, source: str = "study") -> StudyDefinition:
+    """Check the content of a study's YAML (see :func:`load_study` for the errors)."""
+    return parse_words(StudyDefinition, content, source)
+
+
+def parse_words(words: type[W], content: Any, source: str) -> W:
+    """Check the content of a study's YAML against the words of its flow (see :func:`load_study` for the errors)."""
     try:
-        return StudyDefinition.model_validate(content)
+        return words.model_validate(_mapping(content, source))
     except ValidationError as error:
-        complaints = "\n".join(f"  {_complaint(dict(problem))}" for problem in error.errors())
+        complaints = "\n".join(f"  {_complaint(words, dict(problem))}" for problem in error.errors())
         raise ConfigError(f"{source} is not a valid study:\n{complaints}") from error
 
 
-def _complaint(problem: Mapping[str, Any]) -> str:
+def _complaint(words: type[FlowWords], problem: Mapping[str, Any]) -> str:
     path = [str(part) for part in problem["loc"]]
     where = ".".join(path) or "study"
     if problem["type"] == "extra_forbidden":
-        return unknown_name("word", where, _known_words(path))
+        return unknown_name("word", where, _known_words(words, path))
     return f"{where}: {problem['msg'].removeprefix('Value error, ')}"
 
 
-def _known_words(path: Sequence[str]) -> list[str]:
+def _known_words(words: type[FlowWords], path: Sequence[str]) -> list[str]:
     """Full paths of the words known beside the last of ``path``."""
-    fields = StudyDefinition.model_fields
+    fields = words.model_fields
     for i, part in enumerate(path[:-1]):
         annotation = fields[part].annotation if part in fields else None
         model = _model_in(annotation)
@@ -305,7 +350,24 @@ def resolve_study(
         accept_options("input", name, FEATURES[words.features], words.options)
     for name, model in definition.models.items():
         accept_options("model", name, ESTIMATORS[model.estimator], model.options)
+        _accept_conditions(name, model)
     return definition
+
+
+def _accept_conditions(name: str, model: ModelWords) -> None:
+    """Refuse nuisances or a domain for an estimator that knows nothing of them."""
+    from fivesigma.learn import ESTIMATORS
+
+    for word, attribute, given in (
+        ("nuisances", "takes_nuisance", bool(model.nuisances)),
+        ("domain", "takes_domain", model.domain is not None),
+    ):
+        if given and not getattr(ESTIMATORS[model.estimator], attribute, False):
+            known = [other for other in ESTIMATORS if getattr(ESTIMATORS[other], attribute, False)]
+            raise ConfigError(
+                f"models.{name}.{word}: the estimator {model.estimator!r} takes none; "
+                f"those that do: {', '.join(known) or 'none'}"
+            )
 
 
 def _with_ingredients(definition: StudyDefinition, models: Sequence[str]) -> dict[str, ModelWords]:
