@@ -3,7 +3,7 @@ PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 
-.PHONY: demo test lint docs bench studies seeds clean
+.PHONY: demo test lint docs bench integration studies seeds clean
 
 demo: .venv/demo.installed
 	$(BIN)/fivesigma run w-tagging
@@ -22,6 +22,9 @@ docs: .venv/dev.installed
 
 bench: .venv/dev.installed
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m benchmarks.run
+
+integration: .venv/dev.installed
+	integration/slurm.sh
 
 studies: .venv/dev.installed
 	$(BIN)/fivesigma simulate w-tagging --output runs/samples/w-tagging-large.root --n-signal 75000 --n-background 75000 --seed 1

@@ -1,4 +1,7 @@
-"""A scheduler and two worker processes on loopback: prints its address, then their numbers for each line of input."""
+"""A scheduler and worker processes on loopback, two or as many as its argument says.
+
+Prints its address, then their numbers for each line of input.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,10 @@ def main() -> None:
     from distributed import LocalCluster
 
     dask.config.set({"distributed.scheduler.allowed-failures": 2})
-    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
-        cluster.wait_for_workers(2)
+    n_workers = int(sys.argv[1]) if len(sys.argv) > 1 else 2
+    with LocalCluster(n_workers=n_workers, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+        if n_workers:
+            cluster.wait_for_workers(n_workers)
         print(cluster.scheduler_address, flush=True)
         for _ in sys.stdin:
             print(*(worker.pid for worker in cluster.workers.values()), flush=True)

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,15 +91,20 @@ def test_conversion_with_a_worker_killed_halfway(
 ) -> None:
     convert(jets, tmp_path / "whole")
 
+    converted = threading.Event()
+
     def kill() -> None:
         while not list(tmp_path.glob(".out.partial/shards/*.json")):
-            time.sleep(0.01)
+            assert not converted.wait(0.01), "the conversion was over before a worker could be killed"
         kill_a_worker(cluster)
 
     killer = threading.Thread(target=kill)
     killer.start()
-    convert(jets.model_copy(update={"step": 20}), tmp_path / "out", engine=DaskCluster(address))
-    killer.join()
+    try:
+        convert(jets.model_copy(update={"step": 20}), tmp_path / "out", engine=DaskCluster(address))
+    finally:
+        converted.set()
+        killer.join()
     convert(jets.model_copy(update={"step": 20}), tmp_path / "expected")
     assert folder_bytes(tmp_path / "out") == folder_bytes(tmp_path / "expected")
 
@@ -109,3 +113,17 @@ def test_no_scheduler_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fivesigma.core.dask_cluster._CONNECT_S", 1)
     with pytest.raises(ConfigError, match=r"no Dask scheduler at 'tcp://127\.0\.0\.1:1'"):
         list(DaskCluster("tcp://127.0.0.1:1").run([]))
+
+
+def test_a_scheduler_without_workers_is_not_waited_for_without_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fivesigma.core.dask_cluster._LOOK_S", 0.05)
+    command = [sys.executable, "-m", "tests.core.dask_workers", "0"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as scheduler:
+        assert scheduler.stdout is not None
+        assert scheduler.stdin is not None
+        address = scheduler.stdout.readline().strip()
+        with pytest.raises(ConfigError, match=r"has had no worker for 0\.2 s; start workers"):
+            list(DaskCluster(address, workers_within_s=0.2).run([Numbered(1, tmp_path / "log")]))
+        scheduler.stdin.close()

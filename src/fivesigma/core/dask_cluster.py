@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ T = TypeVar("T")
 
 _IN_FLIGHT = 512  # tasks that the scheduler knows of at a time
 _CONNECT_S = 30  # seconds to reach the scheduler
+_LOOK_S = 2.0  # seconds between looks for workers while nothing ends
 _VALUE, _ERROR, _MEMORY, _KILLED = "value", "error", "memory", "killed"
 _LATE = 75  # exit status of a worker whose task took longer than allowed
 
@@ -37,6 +39,9 @@ class DaskCluster:
     deadline_s
         seconds that one task may take; then its worker ends itself (its nanny starts another), and the task runs again
         elsewhere. Give workers one thread each, or neighbours go with it. None waits for ever.
+    workers_within_s
+        seconds for which there may be no worker at all: at the start a batch system may let its jobs wait, later all
+        may have died. None waits for ever.
 
     A task whose workers die again and again is given up after the scheduler's ``allowed-failures`` (3 by default), and
     after it was tried once more when all others were done.
@@ -50,6 +55,7 @@ class DaskCluster:
 
     address: str
     deadline_s: float | None = None
+    workers_within_s: float | None = 3600.0
 
     def run(self, tasks: Iterable[Task[T]]) -> Generator[Outcome[T], None, None]:
         """Outcomes in the order in which tasks end.
@@ -59,7 +65,7 @@ class DaskCluster:
         MissingDependencyError
             without the extra `dask`.
         ConfigError
-            if there is no scheduler at the address, or it goes away.
+            if there is no scheduler at the address, or it goes away, or no worker comes.
         """
         distributed = _import_distributed()
         suspects: list[Task[T]] = []
@@ -77,22 +83,41 @@ class DaskCluster:
         """Tasks, and how they ended; those that ran out of memory are submitted again in smaller pieces."""
         running: dict[Any, tuple[Task[T], Task[T]]] = {}  # future → the task, and the form in which it runs
 
-        def submit(task: Task[T], form: Task[T]) -> Any:
-            future = client.submit(_run, form, self.deadline_s, pure=False)
-            running[future] = task, form
-            return future
+        def submit(task: Task[T], form: Task[T]) -> None:
+            running[client.submit(_run, form, self.deadline_s, pure=False)] = task, form
 
-        ended = distributed.as_completed([submit(task, task) for task in islice(waiting, _IN_FLIGHT)], loop=client.loop)
-        for future in ended:
-            task, form = running.pop(future)
-            kind, content = self._collect(distributed, future)
-            smaller = form.smaller() if kind == _MEMORY else None
-            if smaller is not None:
-                ended.add(submit(task, smaller))
-                continue
-            if (following := next(waiting, None)) is not None:
-                ended.add(submit(following, following))
-            yield task, kind, content
+        for task in islice(waiting, _IN_FLIGHT):
+            submit(task, task)
+        while running:
+            for future in self._next(distributed, client, list(running)):
+                task, form = running.pop(future)
+                kind, content = self._collect(distributed, future)
+                smaller = form.smaller() if kind == _MEMORY else None
+                if smaller is not None:
+                    submit(task, smaller)
+                    continue
+                if (following := next(waiting, None)) is not None:
+                    submit(following, following)
+                yield task, kind, content
+
+    def _next(self, distributed: Any, client: Any, futures: list[Any]) -> set[Any]:
+        """Those that ended, at least one; an error if there is no worker for too long."""
+        limit = self.workers_within_s
+        alone_since = time.monotonic()
+        while True:
+            try:
+                with client.as_current():
+                    return set(distributed.wait(futures, timeout=_LOOK_S, return_when="FIRST_COMPLETED").done)
+            except TimeoutError:
+                if client.nthreads():
+                    alone_since = time.monotonic()
+                elif limit is not None and time.monotonic() - alone_since > limit:
+                    raise ConfigError(
+                        f"the Dask scheduler at {self.address} has had no worker for {limit:g} s; start workers (or look "
+                        "why the batch system does not) and run the same command again: what is finished is kept"
+                    ) from None
+            except (distributed.CancelledError, distributed.comm.CommClosedError) as error:
+                raise self._lost() from error
 
     @contextmanager
     def _client(self, distributed: Any) -> Iterator[Any]:
@@ -109,11 +134,14 @@ class DaskCluster:
         except distributed.scheduler.KilledWorker as error:
             return _KILLED, str(error.last_worker.address)
         except (distributed.CancelledError, distributed.comm.CommClosedError) as error:
-            raise ConfigError(
-                f"the Dask scheduler at {self.address} went away; start it and run the same command again: what is "
-                "finished is kept"
-            ) from error
+            raise self._lost() from error
         return answer
+
+    def _lost(self) -> ConfigError:
+        return ConfigError(
+            f"the Dask scheduler at {self.address} went away; start it and run the same command again: what is "
+            "finished is kept"
+        )
 
 
 def _outcome(task: Task[T], kind: str, content: Any) -> Outcome[T]:
