@@ -70,6 +70,11 @@ def test_what_does_not_fit_is_refused(value: float, target: str, message: str) -
         as_declared(np.array([1.0, value]), target)
 
 
+@pytest.mark.parametrize(("source", "rounded"), [("int8", 0), ("uint16", 0), ("int32", 1), ("int64", 1), ("uint64", 1)])
+def test_the_largest_integer_as_float32(source: str, rounded: int) -> None:
+    assert as_declared(np.array([np.iinfo(source).max, 1], dtype=source), "float32")[1] == rounded
+
+
 def test_the_largest_that_fit() -> None:
     edge = np.array([-(2.0**31), 2.0**31 - 1])
     cast, _ = as_declared(edge, "int32")
