@@ -43,7 +43,9 @@ def _to_float(values: NDArray[Any], target: np.dtype[Any]) -> tuple[NDArray[Any]
         cast = values.astype(target)
     if values.dtype.kind != "f":
         # Back to integers only what is inside their range: 2⁶³ as float64 is one too many for int64.
-        inside = cast < float(int(np.iinfo(values.dtype).max) + 1) if values.dtype.kind in "iu" else np.ones(len(cast), bool)
+        inside = (
+            cast < float(int(np.iinfo(values.dtype).max) + 1) if values.dtype.kind in "iu" else np.ones(len(cast), bool)
+        )
         return cast, int((~inside).sum() + (cast[inside].astype(values.dtype) != values[inside]).sum())
     _refuse(np.isfinite(values) & ~np.isfinite(cast), values, "are too large", target)
     changed = cast.astype(values.dtype) != values
