@@ -1,4 +1,4 @@
-"""What a flipped bit does: refused, harmless, or silently other values; with and without a manifest, beside uproot.
+"""What a flipped bit does: refused, harmless, or silently other values; with and without a manifest, beside peers.
 
 ``python -m benchmarks.bit_flips FOLDER`` flips one bit at 100 random places of each file, reads every number in it, and
 writes docs/results/bit-flips.json. FOLDER holds scikit-hep-testdata's HZZ files in five codecs and RNTuple files; files
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import awkward as ak
 import numpy as np
 import uproot
 
+from benchmarks.peers import WEAVER, Peer, peer_python, running
 from fivesigma.core.integrity import write_json
 from fivesigma.core.jagged import Column, Jagged
 from fivesigma.read.manifest import write_manifest
@@ -38,6 +40,36 @@ THIRD_PARTY = (
     "test_multiple_representations_rntuple_v1-0-0-0.root",
 )
 RESULT = Path(__file__).resolve().parents[1] / "docs" / "results" / "bit-flips.json"
+
+WEAVER_PROGRAM = """
+import importlib.metadata, json, logging, os, sys
+out = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)  # what weaver prints is not an answer
+logging.disable(logging.CRITICAL)
+import awkward as ak
+from weaver.utils.data.fileio import _read_files
+
+copy, whole, tree = sys.argv[1:4]
+branches = sys.argv[4:]
+
+def bytes_of(array):
+    return [bytes(memoryview(b)) for b in ak.to_buffers(ak.to_packed(array))[2].values()]
+
+def read(*paths):
+    return _read_files(paths, branches, treename=tree)
+
+n = len(read(whole))
+expected = bytes_of(read(whole, whole)[:n])
+print(json.dumps(importlib.metadata.version("weaver-core")), file=out, flush=True)
+for _ in sys.stdin:
+    try:
+        got = read(copy, whole)  # a job reads many files; this one is damaged
+        answer = 3 if len(got) == n else 1 if len(got) == 2 * n and bytes_of(got[:n]) == expected else 2
+    except Exception:
+        answer = 0
+    print(answer, file=out, flush=True)
+"""
+WEAVER_OUTCOMES = ("refused", "same", "silent", "dropped")
 
 Content = dict[str, tuple[bytes, bytes]]
 """By branch: lengths of the lists, and values, as bytes (so that NaN equals NaN)."""
@@ -100,7 +132,7 @@ def plain_uproot(path: Path) -> Content:
 
 
 def study(path: Path, folder: Path, n: int = PLACES) -> dict[str, Any]:
-    """Counts for one file: with a manifest, without one, and by uproot alone."""
+    """Counts for one file: with a manifest, without one, by uproot alone, and by weaver beside an undamaged file."""
     manifest = write_manifest(path, folder / "manifest.json")
     copies = folder / "copies"
     copies.mkdir(exist_ok=True)
@@ -115,10 +147,21 @@ def study(path: Path, folder: Path, n: int = PLACES) -> dict[str, Any]:
         "uproot": (plain_uproot, plain_uproot(path)),
     }
     counts = {name: dict.fromkeys(("refused", "same", "silent"), 0) for name in readers}
-    for copy in flipped_copies(path, copies, n):
-        for name, (reader, expected) in readers.items():
-            counts[name][outcome_of(reader, copy, expected)] += 1
-    return {"file": path.name, "flips": n, **counts}
+    counts["weaver"] = dict.fromkeys(WEAVER_OUTCOMES, 0)
+    with weaver_on(path, copies / path.name) as weaver:
+        for copy in flipped_copies(path, copies, n):
+            for name, (reader, expected) in readers.items():
+                counts[name][outcome_of(reader, copy, expected)] += 1
+            counts["weaver"][WEAVER_OUTCOMES[int(weaver())]] += 1
+    return {"file": path.name, "flips": n, **counts, "weaver_version": weaver.version}
+
+
+def weaver_on(path: Path, copy: Path) -> AbstractContextManager[Peer]:
+    """weaver-core's reader, which reads the first tree of ``copy`` and of ``path`` as one job."""
+    tree = next(iter(trees_in(path)))
+    names = [branch.name for branch in scan(path, tree).branches.values() if branch.dtype is not None]
+    names = [name for name in names if "." not in name]  # members of records have other names there
+    return running(peer_python("weaver-core", WEAVER), WEAVER_PROGRAM, str(copy), str(path), tree, *names)
 
 
 def write_own(folder: Path) -> list[Path]:
@@ -145,11 +188,16 @@ def write_own(folder: Path) -> list[Path]:
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """The table of docs/integrity.md: refused / harmless / silent, of all flips."""
-    readers = ("uproot", "fivesigma", "manifest")
-    lines = ["| file | uproot alone | fivesigma | with a manifest |", "|---|---|---|---|"]
+    """The table of docs/integrity.md: refused / harmless / silent, of all flips; of weaver also files left out."""
+    readers = {
+        "uproot": ("refused", "same", "silent"),
+        "weaver": ("refused", "same", "silent", "dropped"),
+        "fivesigma": ("refused", "same", "silent"),
+        "manifest": ("refused", "same", "silent"),
+    }
+    lines = ["| file | uproot alone | weaver | fivesigma | with a manifest |", "|---|---|---|---|---|"]
     for result in results:
-        counts = [" / ".join(str(result[reader][word]) for word in ("refused", "same", "silent")) for reader in readers]
+        counts = [" / ".join(str(result[reader][word]) for word in words) for reader, words in readers.items()]
         lines.append(f"| `{result['file'].removesuffix('.root')}` | {' | '.join(counts)} |")
     return "\n".join(lines)
 
@@ -168,7 +216,9 @@ def main() -> None:
             results.append(study(path, folder, options.places))
             print(results[-1], flush=True)
     print(table(results))
-    versions = {"uproot": uproot.__version__}
+    versions = {"uproot": uproot.__version__, "weaver-core": results[0].pop("weaver_version")}
+    for result in results[1:]:
+        del result["weaver_version"]
     write_json(RESULT, {"command": "python -m benchmarks.bit_flips FOLDER", "versions": versions, "results": results})
 
 

@@ -34,7 +34,7 @@ class Record:
         goal = "" if self.goal is None else f" (goal {self.goal:g}: {'met' if met else 'NOT met'})"
         return (
             f"{self.name}: {self.ours:.4g} {self.unit}, "
-            f"{self.peer_name} {self.peer_version} {self.peer:.4g} {self.unit}; ratio {self.ratio:.3g}{goal}"
+            f"{f'{self.peer_name} {self.peer_version}'.strip()} {self.peer:.4g} {self.unit}; ratio {self.ratio:.3g}{goal}"
         )
 
 
@@ -65,6 +65,20 @@ def record(
         known[name] = asdict(made)
         write_json(results, [known[key] for key in sorted(known)])
     return made
+
+
+def against_rate(name: str, ours: float, asked: float) -> Record:
+    """A rate in events/s against the one that was asked for."""
+    return record(
+        f"{name}, against the rate asked for",
+        ours=ours,
+        peer=asked,
+        peer_name="asked for",
+        peer_version="",
+        unit="events/s",
+        goal=1.0,
+        more_is_better=True,
+    )
 
 
 def machine() -> str:

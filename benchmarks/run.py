@@ -8,7 +8,13 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHMARKS = ("benchmarks.jet_images", "benchmarks.networks", "benchmarks.loader")
+BENCHMARKS = (
+    "benchmarks.jet_images",
+    "benchmarks.networks",
+    "benchmarks.loader",
+    "benchmarks.reading",
+    "benchmarks.conversion",
+)
 
 
 def main() -> int:

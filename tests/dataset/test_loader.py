@@ -169,7 +169,7 @@ def test_ranks_share_each_batch_and_read_only_their_own_blocks(dataset: Dataset,
         loader = loader_of(dataset, rank=rank, world_size=world_size)
         blocks: set[int] = set()
         original = loader.source.read
-        loader.source.read = lambda b, g, o=original, s=blocks: (s.add(b), o(b, g))[1]  # type: ignore[method-assign, misc]
+        loader.source.read = lambda b, g, p, o=original, s=blocks: (s.add(b), o(b, g, p))[1]  # type: ignore[method-assign, misc]
         parts.append(list(loader.batches(1)))
         read.append(blocks)
     assert not set.intersection(*read)

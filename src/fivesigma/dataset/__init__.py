@@ -1,13 +1,15 @@
 """From columns of files to a dataset on disk: samples, selection, weights, folds, and the ledger of all of it."""
 
 from fivesigma.dataset.batch import Batch, Collection
+from fivesigma.dataset.boosted_reweight import BoostedReweighting, reweight_boosted
 from fivesigma.dataset.convert import convert
 from fivesigma.dataset.dataset import ColumnSchema, Dataset
 from fivesigma.dataset.inputs import Inputs, scan_inputs
 from fivesigma.dataset.ledger import Count, FileLedger, Ledger
 from fivesigma.dataset.loader import BatchLoader
+from fivesigma.dataset.padded_batches import padded_batches
 from fivesigma.dataset.plan import ConversionPlan, plan_conversion
-from fivesigma.dataset.reweight import Closure, Reweighting, reweight
+from fivesigma.dataset.reweight import Closure, Reweighting, reweight, with_separation
 from fivesigma.dataset.root_source import RootSource
 from fivesigma.dataset.samples import Conversion, Sample
 from fivesigma.dataset.split import FoldAssignment, event_hash, fold_of, folds, train_validation_test
@@ -21,6 +23,7 @@ from fivesigma.dataset.weight_policy import (
 __all__ = [
     "Batch",
     "BatchLoader",
+    "BoostedReweighting",
     "Closure",
     "Collection",
     "ColumnSchema",
@@ -42,9 +45,12 @@ __all__ = [
     "event_hash",
     "fold_of",
     "folds",
+    "padded_batches",
     "plan_conversion",
     "require_non_negative",
     "reweight",
+    "reweight_boosted",
     "scan_inputs",
     "train_validation_test",
+    "with_separation",
 ]

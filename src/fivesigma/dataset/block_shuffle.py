@@ -68,11 +68,11 @@ class EpochOrder:
 
     def pieces(self, batch: int) -> list[tuple[int, int, int]]:
         """The windows that a batch takes events from, and from which place to which in their permutations."""
-        start, stop = (int(edge) for edge in self.batch_edges[batch : batch + 2])
+        start, stop = self.batch_edges[batch : batch + 2].tolist()
         found = []
-        window = int(np.searchsorted(self.window_edges, start, side="right")) - 1
+        window = int(self.window_edges.searchsorted(start, side="right")) - 1
         while start < stop:
-            begin, end = (int(edge) for edge in self.window_edges[window : window + 2])
+            begin, end = self.window_edges[window : window + 2].tolist()
             found.append((window, start - begin, min(stop, end) - begin))
             start, window = end, window + 1
         return found

@@ -5,8 +5,9 @@ A block is a range of rows that lie together on disk: read at once, and shuffled
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,8 +38,8 @@ class Book:
     fold: NDArray[np.int8]
 
 
-Block = NDArray[Any] | tuple[NDArray[Any], NDArray[np.int64]]
-"""A group of one block: (rows, column) if flat; values (values, column) and offsets (rows + 1,) if jagged."""
+Place = Callable[[int, int], NDArray[Any]]
+"""From the number of a jagged group and of its values to where they are to go: an array (values, column) of its type."""
 
 
 class EventSource(Protocol):
@@ -54,8 +55,8 @@ class EventSource(Protocol):
     def book(self, block: int) -> Book:
         """Labels, weights and folds of one block."""
 
-    def read(self, block: int, groups: Sequence[Group]) -> list[Block]:
-        """The groups of one block."""
+    def read(self, block: int, groups: Sequence[Group], place: Place) -> list[NDArray[Any]]:
+        """The groups of one block: (rows, column) of a flat one; of a jagged one offsets (rows + 1,), its values in place."""
 
 
 class ShardSource:
@@ -81,15 +82,15 @@ class ShardSource:
         with _ShardFile(self.dataset.path / SHARDS, shard) as file:
             return Book(*(file.flat(name, start, stop) for name in ("y", "weight", "fold")))
 
-    def read(self, block: int, groups: Sequence[Group]) -> list[Block]:
+    def read(self, block: int, groups: Sequence[Group], place: Place) -> list[NDArray[Any]]:
         """See `EventSource`."""
         shard, start, stop = self._blocks[block]
         with _ShardFile(self.dataset.path / SHARDS, shard) as file:
             return [
-                file.collection(group, start, stop)
+                file.collection(group, start, stop, partial(place, i))
                 if group.jagged
                 else together([file.flat(f"column:{name}", start, stop) for name in group.names], group.dtype)
-                for group in groups
+                for i, group in enumerate(groups)
             ]
 
 
@@ -113,31 +114,37 @@ class _ShardFile:
         place = self._shard.arrays[name]
         return self._read(np.empty(stop - start, dtype=place.dtype), place, start)
 
-    def collection(self, group: Group, start: int, stop: int) -> Block:
-        """Values and offsets of columns that should be interleaved; whatever else the shard has is put together."""
+    def collection(
+        self, group: Group, start: int, stop: int, place: Callable[[int], NDArray[Any]]
+    ) -> NDArray[np.int64]:
+        """Offsets, and values in place: in one go if they are interleaved as asked for, otherwise put together."""
         places = [self._shard.arrays[f"column:{name}/values"] for name in group.names]
         offsets = [self._shard.arrays[f"column:{name}/offsets"] for name in group.names]
         first = self._read(np.empty(stop - start + 1, dtype=np.int64), offsets[0], start)
-        for name, place in zip(group.names[1:], offsets[1:], strict=True):
-            if place != offsets[0]:
-                other = self._read(np.empty(stop - start + 1, dtype=np.int64), place, start)
+        for name, other_place in zip(group.names[1:], offsets[1:], strict=True):
+            if other_place != offsets[0]:
+                other = self._read(np.empty(stop - start + 1, dtype=np.int64), other_place, start)
                 refuse_other_counts(group.names[0], np.diff(first), name, np.diff(other), start)
         begin, end = int(first[0]), int(first[-1])
-        if len({(p.dtype, p.stride, o.offset) for p, o in zip(places, offsets, strict=True)}) == 1:
-            values = self._columns_of_block(places, begin, end)
+        values = place(end - begin)
+        if _is_block(places, group.dtype):
+            self._read(values.reshape(-1), places[0], begin * len(places))
+        elif len({(p.dtype, p.stride, o.offset) for p, o in zip(places, offsets, strict=True)}) == 1:
+            values[:] = self._columns_of_block(places, begin, end)
         else:
-            values = together([self._columns_of_block([place], begin, end)[:, 0] for place in places], group.dtype)
-        return np.ascontiguousarray(values, dtype=group.dtype), first - begin
+            for i, one in enumerate(places):
+                values[:, i] = self._columns_of_block([one], begin, end)[:, 0]
+        return first - begin
 
     def _columns_of_block(self, places: Sequence[ArrayPlace], begin: int, end: int) -> NDArray[Any]:
-        """Columns of one interleaved block, shape (end − begin, columns)."""
+        """Some columns of one interleaved block, shape (end − begin, columns)."""
         dtype, stride = np.dtype(places[0].dtype), places[0].stride
         lowest = min(places, key=lambda place: place.offset)
         which = [(place.offset - lowest.offset) // dtype.itemsize for place in places]
         values = np.empty((end - begin, stride), dtype=dtype)
         if end > begin:  # the values after the last one wanted are those of the next row, or of no one
             self._read(values.reshape(-1)[: (end - begin - 1) * stride + max(which) + 1], lowest, begin * stride)
-        return values if which == list(range(stride)) else values[:, which]
+        return values[:, which]
 
     def _read(self, into: NDArray[Any], place: ArrayPlace, first: int) -> NDArray[Any]:
         """Fill an array of the place's type from its value ``first`` on."""
@@ -157,8 +164,19 @@ class _ShardFile:
         return into
 
 
+def _is_block(places: Sequence[ArrayPlace], dtype: np.dtype[Any]) -> bool:
+    """Whether the columns in this order are a whole interleaved block, of this type as this machine has it."""
+    expected = [
+        ArrayPlace(places[0].dtype, places[0].size, places[0].offset + i * dtype.itemsize, len(places))
+        for i in range(len(places))
+    ]
+    return np.dtype(places[0].dtype) == dtype and list(places) == expected
+
+
 def together(columns: Sequence[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Columns side by side, shape (rows, columns)."""
+    if len(columns) == 1:
+        return columns[0].astype(dtype, copy=False)[:, np.newaxis]
     made = np.empty((len(columns[0]), len(columns)), dtype=dtype)
     for i, column in enumerate(columns):
         made[:, i] = column

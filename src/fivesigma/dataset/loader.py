@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,7 +21,7 @@ from fivesigma.dataset.block_shuffle import EpochOrder
 from fivesigma.dataset.dataset import ColumnSchema, Dataset
 from fivesigma.dataset.event_source import Book, EventSource, Group, ShardSource, rows_before
 from fivesigma.dataset.padding import Padded, Ragged, padded, ragged
-from fivesigma.dataset.read_ahead import ReadAhead, read_ahead
+from fivesigma.dataset.read_ahead import ReadAhead, Result, read_ahead
 from fivesigma.dataset.shuffle_buffer import ShuffleBuffer
 
 BLOCK_ROWS = 1024
@@ -202,9 +201,10 @@ class BatchLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         """The rest of the epoch; afterwards the loader stands at the beginning of the next."""
+        last = self.n_batches
         for batch in self.batches(self.epoch, self._next):
             self._next = batch.number + 1
-            if self._next == self.n_batches:
+            if self._next == last:
                 self.epoch, self._next = self.epoch + 1, 0
             yield batch
 
@@ -216,8 +216,8 @@ class BatchLoader:
             yield from self._in_order(order, first, work)
 
     def _in_order(self, order: EpochOrder, first: int, work: ReadAhead) -> Iterator[Batch]:
-        windows: dict[int, Future[_Window]] = {}
-        pending: deque[tuple[int, Future[Batch]]] = deque()
+        windows: dict[int, Result[_Window]] = {}
+        pending: deque[tuple[int, Result[Batch]]] = deque()
 
         def finished() -> Batch:
             last, future = pending.popleft()
@@ -241,7 +241,7 @@ class BatchLoader:
         for future in windows.values():
             self._recycle(future)
 
-    def _recycle(self, window: Future[_Window]) -> None:
+    def _recycle(self, window: Result[_Window]) -> None:
         self._spare.append(window.result().buffer)
 
     def _fill(self, order: EpochOrder, window: int) -> _Window:
@@ -257,14 +257,15 @@ class BatchLoader:
         mine = position % self.world_size == self.rank
         for block in blocks[mine].tolist():
             book, rows = self._weighted(block)
-            buffer.append(book, int(self._first_rows[block]), rows, self.source.read(block, self._groups))
+            found = self.source.read(block, self._groups, buffer.place)
+            buffer.append(book, int(self._first_rows[block]), rows, found)
         events = order.permutation(window)
         if self.world_size == 1:
             return _Window(buffer, events, None)
         own = np.repeat(mine, self.chosen.counts[blocks])
         return _Window(buffer, events, np.where(own, np.cumsum(own) - 1, -1))
 
-    def _gather(self, number: int, parts: Sequence[tuple[Future[_Window], int, int]]) -> Batch:
+    def _gather(self, number: int, parts: Sequence[tuple[Result[_Window], int, int]]) -> Batch:
         made = [self._gather_from(number, future.result(), start, stop) for future, start, stop in parts]
         return made[0] if len(made) == 1 else joined(made)
 

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, ParamSpec, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Result(Protocol[T_co]):
+    """What a job gives, once it is done."""
+
+    def result(self) -> T_co:
+        """Wait for it."""
+
+
+@dataclass(frozen=True)
+class _Done(Generic[T]):
+    """What was done at once: a `Future` would take locks that nobody else asks for."""
+
+    value: T
+
+    def result(self) -> T:
+        return self.value
 
 
 class ReadAhead:
@@ -19,11 +38,9 @@ class ReadAhead:
     batches_ahead = 0
     """Batches that are gathered before they are asked for."""
 
-    def submit(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+    def submit(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Result[T]:
         """Do the job now."""
-        future: Future[T] = Future()
-        future.set_result(job(*args, **kwargs))
-        return future
+        return _Done(job(*args, **kwargs))
 
 
 class _Threads(ReadAhead):
@@ -32,7 +49,7 @@ class _Threads(ReadAhead):
     def __init__(self, pool: ThreadPoolExecutor, threads: int) -> None:
         self._pool, self.batches_ahead = pool, 2 * threads
 
-    def submit(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+    def submit(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Result[T]:
         return self._pool.submit(job, *args, **kwargs)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +14,18 @@ from fivesigma.core.integrity import content_hash
 from fivesigma.core.jagged import Column, Jagged
 from fivesigma.dataset.dataset import ColumnSchema, Role
 from fivesigma.dataset.duplicates import identity_columns
-from fivesigma.dataset.event_source import Block, Book, Group, refuse_other_counts, together
+from fivesigma.dataset.event_source import Book, Group, Place, refuse_other_counts, together
 from fivesigma.dataset.inputs import scan_inputs
+from fivesigma.dataset.interleave import interleaved, raw_constituents
+from fivesigma.dataset.padding import Runs, ragged
 from fivesigma.dataset.rows import select_rows
 from fivesigma.dataset.samples import Conversion, Sample
+from fivesigma.dataset.shuffle_buffer import GrowingArray
 from fivesigma.dataset.split import event_hash
 from fivesigma.read.events import Events, Partition
+from fivesigma.read.raw_branch import RawBranch
+from fivesigma.read.root import check_unchanged
+from fivesigma.read.schema import InputFile
 
 STEP = 20_000
 """Entries of a ROOT file in one block: fewer would decompress its baskets many times over."""
@@ -52,6 +60,8 @@ class RootSource:
             for partition in events.partitions(step)
         ]
         self.schema = self._schema_of_first()
+        self._passing: list[NDArray[np.int64] | None] = []
+        self._raw: dict[tuple[str, tuple[str, ...]], list[RawBranch] | None] = {}
         self._books, rows = self._keep_books()
         self.block_rows = np.array([len(book.y) for book in self._books], dtype=np.int64)
         for label, name in ((0, "background"), (1, "signal")):
@@ -66,11 +76,45 @@ class RootSource:
         """See `EventSource`."""
         return self._books[block]
 
-    def read(self, block: int, groups: Sequence[Group]) -> list[Block]:
+    def read(self, block: int, groups: Sequence[Group], place: Place) -> list[NDArray[Any]]:
         """See `EventSource`."""
-        wanted = {name for group in groups for name in group.names}
-        rows = self._select(block, [name for name in self.conversion.kept if name in wanted])
-        return [_block_of([rows[f"column:{name}"] for name in group.names], group) for group in groups]
+        found = {i: self._straight(block, group, partial(place, i)) for i, group in enumerate(groups) if group.jagged}
+        wanted = {name for i, group in enumerate(groups) if found.get(i) is None for name in group.names}
+        rows = self._select(block, [name for name in self.conversion.kept if name in wanted]) if wanted else {}
+        return [
+            _by_way_of_rows([rows[f"column:{name}"] for name in group.names], group, partial(place, i))
+            if (offsets := found.get(i)) is None
+            else offsets
+            for i, group in enumerate(groups)
+        ]
+
+    def _straight(self, block: int, group: Group, place: Callable[[int], NDArray[Any]]) -> NDArray[np.int64] | None:
+        """A jagged group from the bytes of the file, see `interleaved`; None if it must come by way of rows."""
+        partition = self._ranges[block][3]
+        raw = self._raw_branches(partition.file, group)
+        if raw is None:
+            return None
+        check_unchanged(partition.file)
+        passing, finite = self._passing[block], self.conversion.nan != "keep"
+        if passing is None:
+            return interleaved(raw, partition.start, partition.stop, place, finite)
+        every = GrowingArray(group.dtype, len(group.names))
+        offsets = interleaved(raw, partition.start, partition.stop, every.room, finite)
+        if offsets is None:
+            return None
+        every.claim(int(offsets[-1]))
+        chosen = ragged(Runs(every.rows, offsets[:-1], np.diff(offsets)), passing)
+        place(len(chosen.values))[:] = chosen.values
+        return chosen.offsets
+
+    def _raw_branches(self, file: InputFile, group: Group) -> list[RawBranch] | None:
+        """The branches of a group, if they are float32 in the file and nothing is done to them; looked up once a file."""
+        key = (str(file.path), group.names)
+        if key not in self._raw:
+            changed = self.conversion.new_variables.keys() | self.conversion.dtypes.keys()
+            plain = group.dtype == np.float32 and self.conversion.missing_policy == "keep"
+            self._raw[key] = raw_constituents(file, group.names) if plain and not changed & set(group.names) else None
+        return self._raw[key]
 
     def _select(self, block: int, names: Sequence[str]) -> dict[str, Column]:
         """Rows of one block that pass, with some of the columns; whether they pass never depends on which."""
@@ -89,6 +133,9 @@ class RootSource:
             found = self._select(block, ())
             y, weight, fold = (np.asarray(found[name]) for name in ("y", "weight", "fold"))
             books.append(Book(y, weight, fold))
+            partition = self._ranges[block][3]
+            every = len(y) == len(partition)
+            self._passing.append(None if every else np.asarray(found["entry"]) - partition.start)
             columns = {name.removeprefix("column:"): column for name, column in found.items()}
             sample = np.full(len(y), index, dtype=np.int16)
             names = self.conversion.row or self.conversion.identity
@@ -121,10 +168,13 @@ def _refuse_repeated(rows: NDArray[np.uint64]) -> None:
         )
 
 
-def _block_of(columns: Sequence[Column], group: Group) -> Block:
+def _by_way_of_rows(columns: Sequence[Column], group: Group, place: Callable[[int], NDArray[Any]]) -> NDArray[Any]:
     if not group.jagged:
         return together([np.asarray(column) for column in columns], group.dtype)
     jagged = [column for column in columns if isinstance(column, Jagged)]
     for name, column in zip(group.names[1:], jagged[1:], strict=True):
         refuse_other_counts(group.names[0], jagged[0].counts, name, column.counts, 0)
-    return together([column.values for column in jagged], group.dtype), jagged[0].offsets
+    values = place(len(jagged[0].values))
+    for i, column in enumerate(jagged):
+        values[:, i] = column.values
+    return jagged[0].offsets

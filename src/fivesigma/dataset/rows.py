@@ -186,6 +186,9 @@ def _measured(
     counts: dict[str, NotFinite] = {}
     for name, column in kept.items():
         values = column.values if isinstance(column, Jagged) else column
+        if _all_measured(values, conversion.missing):  # most columns: two fast passes say so
+            counts[name] = NotFinite()
+            continue
         finite = np.isfinite(values) if values.dtype.kind == "f" else np.ones(len(values), np.bool_)
         n_bad = len(values) - int(np.count_nonzero(finite))
         nan = int(np.isnan(values).sum()) if n_bad else 0
@@ -210,6 +213,21 @@ def _measured(
                 )
             good &= ~bad
     return good, counts
+
+
+def _all_measured(values: NDArray[Any], missing: Sequence[float]) -> bool:
+    """Whether all values are finite, and all on one side of every value declared as missing."""
+    if not values.size or values.dtype.kind == "b":
+        return True
+    low, high = values.min(), values.max()  # NaN if one is NaN
+    return bool(np.isfinite(low) and np.isfinite(high)) and not any(_within(v, low, high) for v in missing)
+
+
+def _within(declared: float, low: Any, high: Any) -> bool:
+    """Whether a value declared as missing can be among values of a type that may round it."""
+    with np.errstate(over="ignore"):
+        as_stored = low.dtype.type(declared) if low.dtype.kind == "f" else declared
+    return bool(low <= as_stored <= high)
 
 
 def _missing(values: NDArray[Any], declared: Sequence[float]) -> NDArray[np.bool_]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fivesigma.dataset.event_source import Block, Book, Group
+from fivesigma.dataset.event_source import Book, Group
 from fivesigma.dataset.padding import Runs
 
 _FIRST = 1 << 16  # rows that an array has room for at first
@@ -23,13 +23,21 @@ class GrowingArray:
 
     def append(self, rows: NDArray[Any]) -> None:
         """Copy rows to the end."""
-        stop = self._rows + len(rows)
+        self.room(len(rows))[:] = rows
+        self.claim(len(rows))
+
+    def room(self, n: int) -> NDArray[Any]:
+        """Where the next ``n`` rows are to go; they belong to the array once they are claimed."""
+        stop = self._rows + n
         if stop > len(self._array):
             larger = np.empty((max(stop, 2 * len(self._array)), *self._array.shape[1:]), dtype=self._array.dtype)
             larger[: self._rows] = self._array[: self._rows]
             self._array = larger
-        self._array[self._rows : stop] = rows
-        self._rows = stop
+        return self._array[self._rows : stop]
+
+    def claim(self, n: int) -> None:
+        """Count in ``n`` rows that were filled in."""
+        self._rows += n
 
     def clear(self) -> None:
         """Without rows again."""
@@ -53,9 +61,8 @@ class _FlatBuffer:
         self._table = GrowingArray(dtype, columns)
         self.arrays: Sequence[GrowingArray] = (self._table,)
 
-    def append(self, block: Block, chosen: NDArray[np.int64] | slice) -> None:
-        assert not isinstance(block, tuple)
-        self._table.append(block[chosen])
+    def append(self, table: NDArray[Any], chosen: NDArray[np.int64] | slice) -> None:
+        self._table.append(table[chosen])
 
     @property
     def table(self) -> NDArray[Any]:
@@ -70,12 +77,15 @@ class _JaggedBuffer:
         self._starts, self._counts = GrowingArray(np.int64), GrowingArray(np.int64)
         self.arrays: Sequence[GrowingArray] = (self._values, self._starts, self._counts)
 
-    def append(self, block: Block, chosen: NDArray[np.int64] | slice) -> None:
-        assert isinstance(block, tuple)
-        values, offsets = block
+    def room(self, n: int) -> NDArray[Any]:
+        """Where ``n`` values of the next block are to go, shape (n, column)."""
+        return self._values.room(n)
+
+    def append(self, offsets: NDArray[np.int64], chosen: NDArray[np.int64] | slice) -> None:
+        """Count in the values of a block, which are where `room` said."""
         self._starts.append(offsets[:-1][chosen] + len(self._values.rows))
         self._counts.append(np.diff(offsets)[chosen])
-        self._values.append(values)
+        self._values.claim(int(offsets[-1]))
 
     @property
     def runs(self) -> Runs:
@@ -92,14 +102,23 @@ class ShuffleBuffer:
         self._book = {"y": GrowingArray(np.int8), "weight": GrowingArray(np.float64), "fold": GrowingArray(np.int8)}
         self._row = GrowingArray(np.int64)
 
-    def append(self, book: Book, first_row: int, chosen: NDArray[np.int64], blocks: Sequence[Block]) -> None:
-        """The chosen rows (positions in the block) of one block; weights as they should come out."""
+    def place(self, group: int, n: int) -> NDArray[Any]:
+        """Where the ``n`` values of a jagged group of the next block are to go, shape (n, column)."""
+        buffer = self._groups[group]
+        assert isinstance(buffer, _JaggedBuffer)
+        return buffer.room(n)
+
+    def append(self, book: Book, first_row: int, chosen: NDArray[np.int64], block: Sequence[NDArray[Any]]) -> None:
+        """The chosen rows (positions in the block) of one block; weights as they should come out.
+
+        Of flat groups ``block`` has the table, of jagged ones the offsets: their values are in place.
+        """
         every = slice(None) if len(chosen) == len(book.y) else chosen  # a slice copies nothing
         for name, array in self._book.items():
             array.append(getattr(book, name)[every])
         self._row.append(chosen + first_row)
-        for buffer, block in zip(self._groups, blocks, strict=True):
-            buffer.append(block, every)
+        for buffer, of_group in zip(self._groups, block, strict=True):
+            buffer.append(of_group, every)
 
     def clear(self) -> None:
         """Without events again, for the next window."""

@@ -14,8 +14,8 @@ from typing import Any
 from fivesigma.read.record import FileBytes, Place, Record, check_blocks, read_record
 from fivesigma.read.schema import NOTHING
 
-_HEAD = struct.Struct(">Hiiii?")  # at the end of the key: version, fBufferSize, fNevBufSize, fNevBuf, fLast, flag
-_OFFSET_BYTES = 4  # of each entry offset; the list begins with their number and ends with one more
+HEAD = struct.Struct(">Hiiii?")  # at the end of the key: version, fBufferSize, fNevBufSize, fNevBuf, fLast, flag
+OFFSET_BYTES = 4  # of each entry offset; the list begins with their number and ends with one more
 
 
 @dataclass(frozen=True)
@@ -93,15 +93,15 @@ def _read_basket(
         )
     if record.name.decode("utf-8", "surrogateescape") != branch.member("fName"):
         raise place.damaged(f"{what} is of another branch: {record.name!r}")
-    head = file.read(seek + record.keylen - _HEAD.size, _HEAD.size)
-    _, _, entry_bytes, events, last, _ = _HEAD.unpack(head)
+    head = file.read(seek + record.keylen - HEAD.size, HEAD.size)
+    _, _, entry_bytes, events, last, _ = HEAD.unpack(head)
     border = last - record.keylen  # bytes of values; entry offsets follow
     if events != stop - start or not 0 <= border <= record.objlen:
         raise place.damaged(f"{what} says that it has {events:,} entries in {border:,} of its {record.objlen:,} bytes")
     if border == record.objlen:
         consistent = entry_bytes * events == border
     else:
-        consistent = record.objlen - border == _OFFSET_BYTES * (events + 2)
+        consistent = record.objlen - border == OFFSET_BYTES * (events + 2)
     if not consistent:
         raise place.damaged(f"{what}: {border:,} bytes of values do not fit its {events:,} entries")
     protection = check_blocks(file, place, seek + record.keylen, record.stored, record.objlen)

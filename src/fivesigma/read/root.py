@@ -8,8 +8,9 @@ file, tree, branch and entry range.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import awkward as ak
@@ -26,6 +27,7 @@ from fivesigma.read.directory import check_directories
 from fivesigma.read.header import NOT_CLOSED_REMEDY
 from fivesigma.read.ntuple import MAX_DEPTH, ntuple_branches
 from fivesigma.read.page_checksum import FieldPages, check_envelopes, check_pages, field_protection
+from fivesigma.read.raw_branch import RawBranch
 from fivesigma.read.record import FileBytes, Place, open_bytes
 from fivesigma.read.remote import FilePath, RemotePath, digest, refuse_change, status_of
 from fivesigma.read.remote_source import Status
@@ -77,11 +79,12 @@ def trees_in(path: FilePath) -> dict[str, str]:
         closed.
     """
     check_directories(path)
-    return _trees(path)
+    with _open(path) as file:
+        return _trees(path, file)
 
 
-def _trees(path: FilePath) -> dict[str, str]:
-    with _open(path) as file, _failures_named(path):
+def _trees(path: FilePath, file: Any) -> dict[str, str]:
+    with _failures_named(path):
         classes: dict[str, str] = file.classnames(recursive=True, cycle=False)
     if not classes:
         raise FileFormatError(
@@ -122,10 +125,13 @@ def scan(path: FilePath, tree: str | None = None) -> InputFile:
     """
     status = status_of(path)
     protections = check_directories(path)
-    trees = _trees(path)
-    name = choose_tree(path, trees, tree)
-    place = Place(path, name)
-    with _open(path) as file, _failures_named(path, name, what=" the tree's description"), open_bytes(place) as content:
+    with ExitStack() as opened:
+        file = opened.enter_context(_open(path))
+        trees = _trees(path, file)
+        name = choose_tree(path, trees, tree)
+        place = Place(path, name)
+        opened.enter_context(_failures_named(path, name, what=" the tree's description"))
+        content = opened.enter_context(open_bytes(place))
         found = file[name]
         if trees[name] == "TTree":
             branches = _tree_branches(content, place, found, protections.get(name, NOTHING))
@@ -250,9 +256,51 @@ def read_range(file: InputFile, start: int, stop: int, names: Sequence[str]) -> 
     """
     branches = [file.branch(name) for name in names]
     check_unchanged(file)
+    raw, what = raw_branches(file, names), f" entries {start:,} to {stop:,}"
+    with open_bytes(Place(file.path, file.tree)) as content:
+        columns: dict[str, Column] = {}
+        for name, found in raw.items():
+            with _failures_named(file.path, file.tree, name, what):
+                columns[name] = found.column(content, start, stop)
+        others = [branch for branch in branches if branch.name not in raw]
+        if others:
+            columns |= _by_uproot(file, others, content, start, stop)
+    for branch in branches:
+        _check_column(file, branch, columns[branch.name], stop - start)
+    return {branch.name: columns[branch.name] for branch in branches}
+
+
+def raw_branches(file: InputFile, names: Sequence[str]) -> dict[str, RawBranch]:
+    """Those of the named branches that can be read without uproot.
+
+    Raises
+    ------
+    MissingBranchError, BranchTypeError, FileFormatError
+        see `read_range`.
+    """
+    branches = tuple(file.branch(name) for name in names)
+    if file.container != "TTree":
+        return {}
+    return _raw_branches(file.path, file.xxh3, file.tree, branches)
+
+
+@lru_cache(maxsize=4)
+def _raw_branches(path: FilePath, xxh3: str, tree: str, branches: tuple[Branch, ...]) -> dict[str, RawBranch]:
+    """Kept for the next entry range: uproot takes as long to open a file as we to read 10,000 entries."""
+    del xxh3  # part of the key: a file that is written anew is another file
+    with _open(path) as source, _failures_named(path, tree, what=" the tree"):
+        found = source[tree]
+        made = {b.name: RawBranch.of(Place(path, tree, b.name), found[b.key], b.protection) for b in branches}
+    return {name: raw for name, raw in made.items() if raw is not None}
+
+
+def _by_uproot(
+    file: InputFile, branches: Sequence[Branch], content: FileBytes, start: int, stop: int
+) -> dict[str, Column]:
+    """Any branches that can be read: the slow way."""
     columns: dict[str, Column] = {}
     place = Place(file.path, file.tree)
-    with _open(file.path) as source, open_bytes(place) as content:
+    with _open(file.path) as source:
         with _failures_named(file.path, file.tree, what=" the tree"):
             tree = source[file.tree]
             if file.container == "RNTuple":
@@ -272,7 +320,6 @@ def read_range(file: InputFile, start: int, stop: int, names: Sequence[str]) -> 
                 column = _to_column(array, counts=_is_count(file, branch))
                 if isinstance(column, Jagged) and NOTHING in branch.protection and array.ndim == 2:
                     _check_counts(place.of_branch(branch.name), source_branch, column, start, stop)
-            _check_column(file, branch, column, stop - start)
             columns[branch.name] = column
     return columns
 
