@@ -30,6 +30,11 @@ studies: .venv/dev.installed
 	$(BIN)/fivesigma simulate w-tagging --output runs/samples/w-tagging-large.root --n-signal 75000 --n-background 75000 --seed 1
 	$(BIN)/fivesigma run w-tagging --input jets=runs/samples/w-tagging-large.root --output runs/w-tagging-large --keep docs/results/w-tagging.json
 	cp runs/w-tagging-large/figures/background-rejection.png docs/figures/w-tagging.png
+	$(BIN)/fivesigma run w-tagging-pileup --keep docs/results/w-tagging-pileup.json
+	$(BIN)/python docs/results/pile_up.py runs/w-tagging-pileup
+	$(BIN)/fivesigma simulate higgs --output runs/samples/higgs-large.root --n-signal 200000 --n-background 200000 --seed 1 --no-multiparton
+	$(BIN)/fivesigma run higgs --input events=runs/samples/higgs-large.root --output runs/higgs-large --keep docs/results/higgs.json
+	$(BIN)/python docs/results/higgs_learning_curve.py runs/samples/higgs-large.root
 	$(BIN)/python docs/results/tables.py
 
 seeds: .venv/dev.installed

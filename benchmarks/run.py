@@ -11,9 +11,12 @@ import sys
 BENCHMARKS = (
     "benchmarks.jet_images",
     "benchmarks.networks",
+    "benchmarks.deploy",
+    "benchmarks.adversarial",
     "benchmarks.loader",
     "benchmarks.reading",
     "benchmarks.conversion",
+    "benchmarks.uniform_boosting",
 )
 
 

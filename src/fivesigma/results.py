@@ -9,7 +9,7 @@ import numpy as np
 
 from fivesigma.core.provenance import provenance
 from fivesigma.dataset import Dataset
-from fivesigma.evaluate import METRICS, Assessment, Comparison, Expectation, Measurement, results_rows
+from fivesigma.evaluate import METRICS, Assessment, Comparison, DataComparison, Expectation, Measurement, results_rows
 from fivesigma.features import FEATURES, JetImages
 from fivesigma.flows import FlowResult
 from fivesigma.learn import Cost, FoldScores
@@ -24,6 +24,7 @@ def metrics_of(
     dataset: Dataset,
     scores: Mapping[str, FoldScores],
     assessment: Assessment,
+    compared: DataComparison | None = None,
     *,
     cpu_seconds: float,
     command: str | None,
@@ -44,11 +45,12 @@ def metrics_of(
         },
         "folds": definition.folds,
         "cpu_seconds": cpu_seconds,
-        "results": [
-            row for name in assessment.models for row in _rows(name, definition, scores, assessment.comparison)
-        ],
+        "results": [row for name in assessment.models for row in _rows(name, definition, scores, assessment)],
         "baseline": baseline,
-        "differences": [d.to_json() for d in assessment.comparison.differences],
+        "differences": [
+            d.to_json() for d in (*assessment.comparison.differences, *assessment.significance_differences)
+        ],
+        "data": None if compared is None else compared.to_json(),
         "restricted": {
             name: {
                 "signal": comparison.n_signal,
@@ -67,13 +69,14 @@ def _plain_rows(model: str, comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def _rows(
-    name: str, definition: StudyDefinition, scores: Mapping[str, FoldScores], comparison: Comparison
+    name: str, definition: StudyDefinition, scores: Mapping[str, FoldScores], assessment: Assessment
 ) -> list[dict[str, Any]]:
     published = {
         metric: {"value": value, "source": definition.reference or ""}
         for metric, value in definition.published.get(name, {}).items()
     }
-    rows = [dict(row) for row in results_rows(name, comparison.measurements[name], published)]  # type: ignore[arg-type]
+    measured = {**assessment.comparison.measurements[name], **assessment.models[name].systematics.measurements()}
+    rows = [dict(row) for row in results_rows(name, measured, published)]  # type: ignore[arg-type]
     for metric, value in cost_of(name, scores).items():
         rows.append({"model": name, "metric": metric, **value, "reference": None})
     return rows
@@ -138,7 +141,7 @@ def _image_facts(definition: StudyDefinition) -> dict[str, Any]:
 
 def _model_facts(definition: StudyDefinition, name: str, scores: Mapping[str, FoldScores]) -> ModelFacts:
     words, cost = definition.models[name], cost_of(name, scores)
-    seen = [*(f"score of {other}" for other in words.scores), *([words.inputs] if words.inputs else [])]
+    seen = [*(f"score of {other}" for other in words.scores), *words.input_names]
     return ModelFacts(
         estimator=words.estimator,
         inputs=", ".join(seen),

@@ -30,20 +30,31 @@ from fivesigma.dataset import (
     convert,
     plan_conversion,
     reweight,
+    reweight_boosted,
     scan_inputs,
     train_validation_test,
+    with_separation,
 )
-from fivesigma.evaluate import Assessment, Expectation, Questions, ScoredModel, assess
+from fivesigma.evaluate import (
+    Assessment,
+    DataComparison,
+    Expectation,
+    Questions,
+    ScoredModel,
+    SystematicQuestions,
+    assess,
+)
 from fivesigma.explain import Insight, look_inside
 from fivesigma.features import FEATURES
 from fivesigma.flows import find_flow
-from fivesigma.learn import FoldScores, Ranks, Recipe, cross_validate, load_fold_model
+from fivesigma.learn import FoldScores, Ranks, Recipe, cross_validate, learnt_columns, load_fold_model
 from fivesigma.learn.conditions import require_known
 from fivesigma.read import Expression
 from fivesigma.read.remote_options import RemoteOptions
 from fivesigma.report import write_classification_report
 from fivesigma.results import facts_of, flow_metrics, manifest_of, metrics_of, results_table
 from fivesigma.studies import StudyDefinition, input_files, parse_words, read_study, resolve_study
+from fivesigma.variations import Nominal, columns_for_variations, compare_with_data, varied_events
 
 __all__ = [
     "Fits",
@@ -123,9 +134,12 @@ def run_study(
         started, cpu = time.monotonic(), time.process_time()
         dataset = convert_study(definition, run, Processes(workers))
         fits = fit_study(definition, run, dataset, workers=workers)
-        assessment = evaluate_study(definition, dataset, fits)
+        assessment = evaluate_study(definition, run, dataset, fits, Processes(workers))
+        compared = compare_study_with_data(definition, run, dataset, fits, Processes(workers))
         cpu_seconds = time.process_time() - cpu + sum(s.cost.training_cpu_seconds for s in fits.scores.values())
-        metrics = metrics_of(definition, dataset, fits.scores, assessment, cpu_seconds=cpu_seconds, command=command)
+        metrics = metrics_of(
+            definition, dataset, fits.scores, assessment, compared, cpu_seconds=cpu_seconds, command=command
+        )
         write_json(run.path / "metrics.json", metrics)
         if keep is not None:
             write_json(keep, metrics)
@@ -137,7 +151,15 @@ def run_study(
             return StudyResult(run, metrics, None)
         facts = facts_of(definition, fits.scores, metrics)
         report = write_classification_report(
-            run.path / "report.html", facts, dataset, fits.weight, fits.reweighting, assessment, insight, workers
+            run.path / "report.html",
+            facts,
+            dataset,
+            fits.weight,
+            fits.reweighting,
+            assessment,
+            insight,
+            workers,
+            compared,
         )
         write_json(run.path / "manifest.json", manifest_of(metrics, seconds=time.monotonic() - started))
     return StudyResult(run, metrics, report)
@@ -204,11 +226,17 @@ def convert_study(definition: StudyDefinition, run: RunDirectory, engine: Engine
     ranks = Ranks.current()
     if not ranks.first:
         return Dataset.open(ranks.from_first(""), verify=False)  # the first has verified it
-    conversion = conversion_of(definition)
-    found = scan_inputs(conversion, engine)
-    dataset = convert(conversion, run.path / "dataset" / found.config_hash[:16], found, engine=engine)
+    dataset = _converted(definition, run, engine)
     ranks.from_first(str(dataset.path))
     return dataset
+
+
+def _converted(
+    definition: StudyDefinition, run: RunDirectory, engine: Engine | None, unlabelled: bool = False
+) -> Dataset:
+    conversion = conversion_of(definition).model_copy(update={"unlabelled": unlabelled})
+    found = scan_inputs(conversion, engine)
+    return convert(conversion, run.path / "dataset" / found.config_hash[:16], found, engine=engine)
 
 
 def plan_study(definition: StudyDefinition, engine: Engine | None = None) -> ConversionPlan:
@@ -221,8 +249,14 @@ def conversion_of(definition: StudyDefinition) -> Conversion:
     shown = [name for words in definition.inputs.values() for name in FEATURES[words.features](**words.options).inputs]
     judged = [*definition.explain.variables, *definition.evaluate.bins, *definition.observers]
     judged += definition.reweight.variables if definition.reweight else ()
+    judged += [*definition.evaluate.nuisances, *definition.evaluate.flatness, *definition.evaluate.sculpting]
+    judged += [
+        *columns_for_variations(definition),
+        *(definition.evaluate.data.variables if definition.evaluate.data else ()),
+    ]
     models = definition.models.values()
     judged += [name for model in models for name in (*model.nuisances, model.domain) if name is not None]
+    judged += [name for model in models for name in learnt_columns(model.estimator, model.options)]
     chosen = [model.train_on for model in models if model.train_on is not None]
     for expression in [*definition.evaluate.restricted.values(), *definition.explain.windows.values(), *chosen]:
         judged += sorted(Expression(expression).columns)
@@ -259,35 +293,55 @@ def conversion_of(definition: StudyDefinition) -> Conversion:
 
 def fit_study(definition: StudyDefinition, run: RunDirectory, dataset: Dataset, *, workers: int = 2) -> Fits:
     """Reweight, then fit every model on every fold; what is already fitted with the same inputs is kept."""
-    weight, reweighting = dataset.weight, None
-    if (words := definition.reweight) is not None:
-        variables = {name: np.asarray(dataset.column(name)) for name in words.variables}
-        reweighting = reweight(variables, dataset.y, weight, bins=words.bins, mode=words.mode, to_class=words.to)
-        weight = reweighting.weight
+    weight, reweighting = reweighted(definition, dataset)
     for model in definition.models.values():
         require_known(dataset, model.nuisances, definition.missing)
-    recipes = [
+    recipes = recipes_of(definition)
+    scores = cross_validate(dataset, weight, recipes, run.path / "models", n_folds=definition.folds, workers=workers)
+    return Fits(weight, reweighting, scores)
+
+
+def reweighted(definition: StudyDefinition, dataset: Dataset) -> tuple[NDArray[np.float64], Reweighting | None]:
+    """The weights (event,) that models are fitted and judged with."""
+    if (words := definition.reweight) is None:
+        return dataset.weight, None
+    variables = {name: np.asarray(dataset.column(name)) for name in words.variables}
+    y, weight, fold = dataset.y, dataset.weight, dataset.fold
+    reweighting: Reweighting
+    if words.method == "boosted":
+        reweighting = reweight_boosted(variables, y, weight, fold, to_class=words.to, options=words.options)
+    else:
+        own = fold if words.out_of_fold else None
+        reweighting = reweight(variables, y, weight, bins=words.bins, mode=words.mode, to_class=words.to, fold=own)
+    reweighting = with_separation(reweighting, variables, y, weight)
+    return reweighting.weight, reweighting
+
+
+def recipes_of(definition: StudyDefinition) -> list[Recipe]:
+    """What is to be fitted, one recipe a model."""
+    return [
         Recipe(
             name=name,
             estimator=model.estimator,
             options=model.options,
-            features=definition.inputs[model.inputs].features if model.inputs else None,
-            feature_options=definition.inputs[model.inputs].options if model.inputs else {},
+            features=definition.features_of(model)[0],
+            feature_options=definition.features_of(model)[1],
             scores=model.scores,
             weight_policy=model.weight_policy,
             seed=definition.seed,
             nuisances=model.nuisances,
             domain=model.domain,
             train_on=model.train_on,
+            warm_start=model.warm_start,
         )
         for name, model in definition.models.items()
     ]
-    scores = cross_validate(dataset, weight, recipes, run.path / "models", n_folds=definition.folds, workers=workers)
-    return Fits(weight, reweighting, scores)
 
 
-def evaluate_study(definition: StudyDefinition, dataset: Dataset, fits: Fits) -> Assessment:
-    """Measure every model on its out-of-fold scores, with uncertainties, and against each other."""
+def evaluate_study(
+    definition: StudyDefinition, run: RunDirectory, dataset: Dataset, fits: Fits, engine: Engine | None = None
+) -> Assessment:
+    """Measure every model on its out-of-fold scores, with uncertainties, under variations, and against each other."""
     words = definition.evaluate
     train, validation, test = train_validation_test(dataset.fold, 0, definition.folds)
     models = {
@@ -306,10 +360,43 @@ def evaluate_study(definition: StudyDefinition, dataset: Dataset, fits: Fits) ->
         restricted={name: _passing(dataset, expression) for name, expression in words.restricted.items()},
         variables={name: np.asarray(dataset.column(name)) for name in definition.explain.variables},
         expectation=Expectation(yields.signal, yields.background, yields.background_uncertainty),
+        systematics=_systematics(definition, run, dataset, fits, engine),
         replicas=words.replicas,
         seed=definition.seed,
     )
     return assess(models, dataset.y, fits.weight, dataset.event, questions)
+
+
+def _systematics(
+    definition: StudyDefinition, run: RunDirectory, dataset: Dataset, fits: Fits, engine: Engine | None
+) -> SystematicQuestions:
+    words = definition.evaluate
+    require_known(dataset, (*words.nuisances, *words.flatness, *words.sculpting), definition.missing)
+    columns = {name: np.asarray(dataset.column(name)) for name in (*words.nuisances, *words.flatness, *words.sculpting)}
+    nominal = _nominal(run, dataset, fits)
+    return SystematicQuestions(
+        significance=words.significance,
+        variations=varied_events(definition, nominal, lambda d, data: _converted(d, run, engine, data)),
+        nuisances={name: columns[name] for name in words.nuisances},
+        flatness={name: columns[name] for name in words.flatness},
+        sculpting={name: columns[name] for name in words.sculpting},
+        working_points=words.working_points,
+        calibrate=words.calibrate,
+        fold=dataset.fold,
+    )
+
+
+def compare_study_with_data(
+    definition: StudyDefinition, run: RunDirectory, dataset: Dataset, fits: Fits, engine: Engine | None = None
+) -> DataComparison | None:
+    """Data beside simulation, in variables and scores; None where the study has no data."""
+    nominal = _nominal(run, dataset, fits)
+    return compare_with_data(definition, nominal, lambda d, data: _converted(d, run, engine, data))
+
+
+def _nominal(run: RunDirectory, dataset: Dataset, fits: Fits) -> Nominal:
+    scores = {name: scores.out_of_fold(dataset.fold) for name, scores in fits.scores.items()}
+    return Nominal(dataset, fits.weight, fits.reweighting, scores, run.path / "models")
 
 
 def explain_study(definition: StudyDefinition, run: RunDirectory, dataset: Dataset, fits: Fits) -> Insight:

@@ -15,7 +15,20 @@ from fivesigma.cli.command import app
 from fivesigma.cli.options import parse_inputs
 from fivesigma.core.errors import ConfigError
 
-VERBS = {"simulate", "inspect", "convert", "fit", "evaluate", "explain", "report", "run", "predict", "studies"}
+VERBS = {
+    "simulate",
+    "inspect",
+    "convert",
+    "fit",
+    "evaluate",
+    "explain",
+    "report",
+    "export",
+    "verify",
+    "run",
+    "predict",
+    "studies",
+}
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
@@ -67,6 +80,13 @@ def test_an_unknown_simulation_lists_the_known(
 ) -> None:
     assert call(monkeypatch, "simulate", "w-taging", "--output", str(tmp_path / "x.root")) == 1
     assert "did you mean 'w-tagging'" in capsys.readouterr().err
+
+
+def test_an_option_of_another_simulation_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert call(monkeypatch, "simulate", "higgs", "--output", str(tmp_path / "x.root"), "--pile-up", "5") == 1
+    assert "simulate higgs has no option --pile-up" in capsys.readouterr().err
 
 
 def test_inspect_shows_branches_and_first_values(w_tagging_file: Path) -> None:

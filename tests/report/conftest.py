@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import expit
 from scipy.stats import norm
+from tests.report.systematics_toys import systematic_figures
 
 from fivesigma.evaluate.binned import BinnedRejection, BinRejection
 from fivesigma.evaluate.calibration import Calibration
@@ -216,6 +217,7 @@ def toy_figures(seed: int = 1) -> dict[str, tuple[Plot, ...]]:
             figures.permutation_importance("substructure-bdt", importances),
         ),
         "cost": (figures.gain_against_cost(costs),),
+        **systematic_figures(("cnn", "dense", "pile-up"), "interactions", "GeV"),
     }  # fmt: skip
 
 
@@ -282,6 +284,7 @@ def hostile_figures() -> list[Plot]:
         figures.conditional_distribution(bad, names[2], edges, np.linspace(0, 1, 4), {bad: np.ones((5, 3))}, unit=bad),
         figures.permutation_importance(bad, {n: Measurement(0.1, 0.01, "toy") for n in names}, metric=names[2]),
         figures.gain_against_cost([figures.CostPoint(n, 5.0, 1.0, 2.0, 3.0) for n in names]),
+        *(plot for found in systematic_figures(names, names[2], names[4]).values() for plot in found),
     ]  # fmt: skip
 
 

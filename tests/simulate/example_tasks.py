@@ -21,13 +21,13 @@ class RandomTask(Task):
 
     def generate(self) -> Part:
         rng = np.random.default_rng(self.index)
-        counts = rng.integers(0, 4, self.n_jets)
+        counts = rng.integers(0, 4, self.n_entries)
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         columns: dict[str, NDArray[Any] | Jagged] = {
-            "jet_pt": rng.normal(size=self.n_jets).astype(np.float32),
+            "jet_pt": rng.normal(size=self.n_entries).astype(np.float32),
             "constituent_pt": Jagged(rng.normal(size=offsets[-1]).astype(np.float32), offsets),
         }
-        return Part(columns, {"threads": os.environ.get("OMP_NUM_THREADS"), "ledger": {"jets": self.n_jets}})
+        return Part(columns, {"threads": os.environ.get("OMP_NUM_THREADS"), "ledger": {"jets": self.n_entries}})
 
 
 @dataclass(frozen=True)

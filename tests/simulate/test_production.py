@@ -100,7 +100,7 @@ def test_a_damaged_part_is_named(tmp_path: Path, damage: str) -> None:
 
 def test_a_part_of_another_length_is_refused(tmp_path: Path) -> None:
     write_part(tmp_path / TASKS[0].file_name, RandomTask("signal", 0, 49).generate())
-    with pytest.raises(DatasetError, match="expected 50 jets, column 'jet_pt' has 49"):
+    with pytest.raises(DatasetError, match="expected 50 entries, column 'jet_pt' has 49"):
         list(read_parts(TASKS[:1], tmp_path))
 
 

@@ -18,7 +18,8 @@ from fivesigma.core.errors import ConfigError, OutputError, ResumeError, Unknown
 from fivesigma.core.integrity import file_digest
 from fivesigma.physics.kinematics import delta_phi, delta_r, four_momentum, mass_of, pseudorapidity, transverse_momentum
 from fivesigma.simulate import SIMULATIONS, SimulationResult, simulate_w_tagging, w_tagging
-from fivesigma.simulate.w_tagging import EVENTS_PER_TASK, TASKS_PER_CLASS, configuration, plan
+from fivesigma.simulate.sample import EVENTS_PER_TASK, TASKS_PER_CLASS, processors
+from fivesigma.simulate.w_tagging import configuration, plan
 
 JETS_PER_TASK = 8  # instead of 500, so that a small sample has several parts
 OPTIONS: dict[str, Any] = {"n_signal": 12, "n_background": 6, "seed": 7, "multiparton": False}
@@ -255,7 +256,7 @@ def test_parts_of_another_configuration_are_refused(tmp_path: Path) -> None:
     [
         ({"n_signal": -1}, "expected n_signal from 0 to .*, got -1"),
         ({"n_background": 10**9}, "expected n_background"),
-        ({"n_signal": 0, "n_background": 0}, "no jets at all"),
+        ({"n_signal": 0, "n_background": 0}, "nothing at all: give n_signal or n_background"),
         ({"seed": 2**31}, "expected a seed from 0 to 2147483647"),
         ({"file_format": "ttre"}, "did you mean 'ttree'"),
     ],
@@ -279,17 +280,17 @@ def test_simulations_are_found_by_name() -> None:
 
 def test_a_larger_sample_has_the_same_full_parts() -> None:
     small, large = plan(1000, 700, seed=3), plan(2000, 2000, seed=3)
-    full = {task for task in small if task.n_jets == w_tagging.JETS_PER_TASK}
+    full = {task for task in small if task.n_entries == w_tagging.JETS_PER_TASK}
     assert full < set(large)
-    assert sum(task.n_jets for task in small if task.process == "background") == 700
+    assert sum(task.n_entries for task in small if task.process == "background") == 700
 
 
 def test_both_classes_advance_in_proportion() -> None:
     done = {"signal": 0, "background": 0}
     for task in plan(80_000, 40_000, seed=1):
-        done[task.process] += task.n_jets
+        done[task.process] += task.n_entries
         assert abs(done["signal"] / 80_000 - done["background"] / 40_000) < 0.02
 
 
 def test_workers_default_to_the_processors_of_this_process() -> None:
-    assert w_tagging._processors() == len(os.sched_getaffinity(0))
+    assert processors() == len(os.sched_getaffinity(0))

@@ -42,7 +42,7 @@ def test_counts_cuts_and_leaf_values() -> None:
 def test_a_file_with_other_types_is_not_loaded(tmp_path: Path) -> None:
     RandomForest(trees=2).fit(X, Y).save(tmp_path)
     swap(tmp_path, Path)  # a type that no forest holds
-    with pytest.raises(ModelError, match="types that no random forest has, and was not loaded"):
+    with pytest.raises(ModelError, match="types that no trees have, and was not loaded"):
         RandomForest.load(tmp_path)
     swap(tmp_path, LogisticRegression())
     with pytest.raises(ModelError, match="holds a LogisticRegression, expected a RandomForestClassifier"):

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from fivesigma.cli import convert, inspect, predict, run, simulate, studies
+from fivesigma.cli import convert, export, inspect, predict, run, search, simulate, studies, verify
 from fivesigma.core.errors import FivesigmaError
 
 app = typer.Typer(
@@ -23,6 +23,9 @@ app.command("convert")(convert.convert)
 for verb in run.VERBS:
     app.command(verb.__name__)(verb)
 app.command("predict")(predict.predict)
+app.command("search")(search.search)
+app.command("export")(export.export)
+app.command("verify")(verify.verify)
 app.add_typer(studies.app, name="studies")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from fivesigma.cli.options import print_json, print_table
+from fivesigma.cli.options import Json, print_json, print_table
 
 app = typer.Typer(
     help="List the studies that ship with the package; show one; print the schema.", rich_markup_mode=None
@@ -49,3 +49,14 @@ def estimators() -> None:
             {"estimator": name, "options": ", ".join(f"{key}={value!r}" for key, value in sorted(options.items()))}
         )
     print_table(rows)
+
+
+@app.command("layers")
+def layers(json: Json = False) -> None:
+    """List what declared networks are made of: layers with their shapes, initialisations, losses, optimisers, schedules."""
+    from fivesigma.learn.vocabulary import vocabulary
+
+    if json:
+        print_json(vocabulary())
+    else:
+        print_table(vocabulary())

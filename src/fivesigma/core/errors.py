@@ -21,6 +21,8 @@ The tree::
     ├── WeightError              weights that a learner or a metric cannot take
     ├── FeatureError             features missing, permuted, renamed or not finite
     ├── ModelError               a learner that failed: NaN loss, a model file that cannot be read
+    ├── ArtifactError            an exported model that is damaged, or not of this model, machine or version
+    │   └── ParityError          an export that scores differently than the model it was made from
     ├── ResumeError              a rerun whose configuration differs from what is on disk
     ├── OutputError              an output that cannot be written
     └── SimulationError          a generator that failed or was asked for the impossible
@@ -138,6 +140,14 @@ class FeatureError(FivesigmaError):
 
 class ModelError(FivesigmaError):
     """A learner that failed, or a model file that cannot be read."""
+
+
+class ArtifactError(FivesigmaError):
+    """An exported model that is damaged, or not of this model, machine or version."""
+
+
+class ParityError(ArtifactError):
+    """An export that scores differently than the model it was made from."""
 
 
 class ResumeError(FivesigmaError):

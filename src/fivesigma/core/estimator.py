@@ -19,6 +19,7 @@ class Labelled(NamedTuple):
     X: FloatArray  # (event, …)
     y: NDArray[Any]  # (event,)
     weight: NDArray[np.float64]  # (event,)
+    nuisance: NDArray[np.float64] | None = None  # (event, nuisance), if the learner was given nuisances
 
 
 @runtime_checkable

@@ -274,6 +274,8 @@ def _kind(shard: Shard, name: str) -> tuple[str, bool]:
 
 
 def _refuse_missing_class(ledger: Ledger, conversion: Conversion) -> None:
+    if conversion.unlabelled:
+        return
     samples = ", ".join(sample.name for sample in conversion.samples)
     for label, name in ((0, "background"), (1, "signal")):
         if not total(part.count for part in ledger.stages[0].parts if part.label == label).events:

@@ -8,13 +8,14 @@ by the ratio of their binned densities.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fivesigma.core.errors import ConfigError, WeightError
+from fivesigma.dataset.closure_test import Separation, separation
 from fivesigma.dataset.weight_policy import effective_sample_size
 
 Mode = Literal["match", "flatten"]
@@ -25,6 +26,7 @@ FloatArray: TypeAlias = NDArray[np.float64]
 
 CLOSURE_BINS = 30  # of equal width, in each variable
 _CLASSES = ("background", "signal")
+_LABELS: tuple[Literal[0], Literal[1]] = (0, 1)
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class Closure:
     effective_after: tuple[float, float]
     without_counterpart: tuple[float, float]
     uncovered: tuple[float, float]
+    separation: tuple[Separation, Separation] | None = None  # before and after, if it was asked for
 
     def to_json(self) -> dict[str, Any]:
         """JSON-like content."""
@@ -95,6 +98,7 @@ class Closure:
         return {
             "variables": [variable.to_json() for variable in self.variables],
             **{name: dict(zip(_CLASSES, getattr(self, name), strict=True)) for name in pairs},
+            "separation": None if self.separation is None else [s.to_json() for s in self.separation],
         }
 
 
@@ -112,7 +116,9 @@ class Reweighting:
 
     def factor_of(self, variables: Variables, y: NDArray[Any]) -> FloatArray:
         """The factors for other events, with variables as in `reweight` and labels 0 and 1."""
-        factors: FloatArray = self.factors[np.asarray(y, dtype=np.intp), _bin_of(_table(variables, len(y)), self.edges)]
+        factors: FloatArray = self.factors[
+            np.asarray(y, dtype=np.intp), _bin_of(table_of(variables, len(y)), self.edges)
+        ]
         return factors
 
 
@@ -124,6 +130,7 @@ def reweight(
     bins: Bins = 40,
     mode: Mode = "match",
     to_class: ToClass = "signal",
+    fold: NDArray[Any] | None = None,
 ) -> Reweighting:
     """Weights with which the spectra of both classes agree in the given variables.
 
@@ -140,6 +147,9 @@ def reweight(
         "match" changes the other class to have the spectrum of ``to_class``; "flatten" gives both a constant density.
     to_class
         the class that keeps its spectrum, "signal" or "background" (or its label 1 or 0).
+    fold
+        (event,): if given, an event's factor is computed from the events of all other folds, in the same bins. Spectra
+        then agree within their uncertainties, not exactly. ``factors``, for other events, are those of all folds.
 
     Each class keeps its sum of weights. Where the target has nothing, events get weight 0; where the class has no
     events, the target cannot be reached: both are stated in the closure.
@@ -159,10 +169,10 @@ def reweight(
     ConfigError
         for bins or a mode that cannot be meant.
     """
-    table, w, label = _table(variables, len(y)), np.asarray(weight, dtype=np.float64), np.asarray(y).astype(np.intp)
-    target_class = _class_of(to_class)
-    _check(table, label, w, mode)
-    names = list(variables) if isinstance(variables, Mapping) else [f"variable {i}" for i in range(table.shape[1])]
+    table, w, label = table_of(variables, len(y)), np.asarray(weight, dtype=np.float64), np.asarray(y).astype(np.intp)
+    target_class = class_of(to_class)
+    check_reweighting(table, label, w, mode)
+    names = variable_names(variables, table.shape[1])
     edges = _edges(table, bins, mode)
     cell = _bin_of(table, edges)
     n_cells = int(np.prod([len(e) - 1 for e in edges]))
@@ -176,17 +186,57 @@ def reweight(
         target = density[target_class] if mode == "match" else volume
         factors[c], lost[c], uncovered[c] = _factors(density[c], target)
     after = w * factors[label, cell]
+    if fold is not None:
+        after = _out_of_fold(table, label, w, np.asarray(fold), edges, mode, target_class)
     closure = Closure(
-        tuple(_closure(n, x, label, w, after, e) for n, x, e in zip(names, table.T, edges, strict=True)),
-        _effective(label, w),
-        _effective(label, after),
+        tuple(variable_closure(n, x, label, w, after, e) for n, x, e in zip(names, table.T, edges, strict=True)),
+        class_sizes(label, w),
+        class_sizes(label, after),
         (lost[0], lost[1]),
         (uncovered[0], uncovered[1]),
     )
     return Reweighting(after, edges, factors, closure)
 
 
-def _table(variables: Variables, n: int) -> FloatArray:
+R = TypeVar("R", bound=Reweighting)
+
+
+def with_separation(reweighting: R, variables: Variables, y: NDArray[Any], weight: NDArray[Any]) -> R:
+    """The same, its closure tested by Kolmogorov–Smirnov and by a classifier, before and after; ``weight`` is before."""
+    table = table_of(variables, len(y))
+    names, before = variable_names(variables, table.shape[1]), np.asarray(weight, dtype=np.float64)
+    tested = (separation(table, names, y, before), separation(table, names, y, reweighting.weight))
+    return replace(reweighting, closure=replace(reweighting.closure, separation=tested))
+
+
+def variable_names(variables: Variables, n: int) -> list[str]:
+    """As given, or numbered."""
+    return list(variables) if isinstance(variables, Mapping) else [f"variable {i}" for i in range(n)]
+
+
+def _out_of_fold(
+    table: FloatArray,
+    label: NDArray[np.intp],
+    weight: FloatArray,
+    fold: NDArray[Any],
+    edges: tuple[FloatArray, ...],
+    mode: Mode,
+    to_class: int,
+) -> FloatArray:
+    if len(fold) != len(weight) or len(np.unique(fold)) < 2:
+        raise ConfigError(f"expected a fold for each of {len(weight)} events, and two different ones at least")
+    after = np.empty(len(weight))
+    for k in np.unique(fold):
+        other, own = fold != k, fold == k
+        found = reweight(table[other], label[other], weight[other], bins=edges, mode=mode, to_class=_LABELS[to_class])
+        after[own] = weight[own] * found.factor_of(table[own], label[own])
+    for c in (0, 1):
+        after[label == c] *= weight[label == c].sum() / after[label == c].sum()
+    return after
+
+
+def table_of(variables: Variables, n: int) -> FloatArray:
+    """Shape (event, variable)."""
     if isinstance(variables, Mapping):
         variables = np.stack([np.asarray(values) for values in variables.values()], axis=1)
     table = np.asarray(variables, dtype=np.float64)
@@ -196,14 +246,16 @@ def _table(variables: Variables, n: int) -> FloatArray:
     return table
 
 
-def _class_of(name: ToClass) -> int:
+def class_of(name: ToClass) -> int:
+    """Its label."""
     classes: dict[Any, int] = {"background": 0, "signal": 1, 0: 0, 1: 1}
     if name not in classes:
         raise ConfigError(f"to_class must be 'signal' or 'background', got {name!r}")
     return classes[name]
 
 
-def _check(table: FloatArray, label: NDArray[np.intp], weight: FloatArray, mode: str) -> None:
+def check_reweighting(table: FloatArray, label: NDArray[np.intp], weight: FloatArray, mode: str) -> None:
+    """Refuse what cannot be meant; see `reweight`."""
     if mode not in ("match", "flatten"):
         raise ConfigError(f"unknown mode {mode!r}: expected 'match' or 'flatten'")
     if not np.isin(label, (0, 1)).all():
@@ -280,9 +332,10 @@ def _factors(source: FloatArray, target: FloatArray) -> tuple[FloatArray, float,
     return factors / covered, float(source[target <= 0].sum()), max(0.0, uncovered)
 
 
-def _closure(
+def variable_closure(
     name: str, values: FloatArray, label: NDArray[np.intp], before: FloatArray, after: FloatArray, edges: FloatArray
 ) -> VariableClosure:
+    """Spectra of one variable before and after, in bins of equal width between the outer edges."""
     fine = np.linspace(edges[0], edges[-1], CLOSURE_BINS + 1)
 
     def spectra(weight: FloatArray) -> tuple[Spectrum, Spectrum]:
@@ -300,5 +353,6 @@ def _chi2(a: Spectrum, b: Spectrum) -> float:
     return float((np.square(a.content - b.content)[filled] / variance[filled]).sum())
 
 
-def _effective(label: NDArray[np.intp], weight: FloatArray) -> tuple[float, float]:
+def class_sizes(label: NDArray[np.intp], weight: FloatArray) -> tuple[float, float]:
+    """Effective numbers of events (background, signal)."""
     return effective_sample_size(weight[label == 0]), effective_sample_size(weight[label == 1])

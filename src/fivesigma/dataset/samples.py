@@ -87,6 +87,8 @@ class Conversion(BaseModel):
         how to reach files given by URL; if it is left out, the environment says, see `RemoteOptions`.
     duplicates
         "error" refuses rows of different identity whose floating-point columns are bit by bit equal.
+    unlabelled
+        data: one label is enough, and means nothing.
     step
         entries read at a time; the dataset's rows do not depend on it, its shards do.
     """
@@ -113,6 +115,7 @@ class Conversion(BaseModel):
     manifest: str | None = None
     remote: RemoteOptions | None = None
     duplicates: DuplicatePolicy = "error"
+    unlabelled: bool = False
     step: int = Field(default=100_000, ge=1)
 
     @property
@@ -164,6 +167,8 @@ class Conversion(BaseModel):
     def description(self) -> dict[str, Any]:
         """What the dataset depends on, apart from the input's content; order of cuts and variables included."""
         content = self.model_dump(mode="json", exclude={"samples", "selection", "new_variables", "manifest", "remote"})
+        if not self.unlabelled:
+            del content["unlabelled"]  # hashes of datasets stay what they were
         content["selection"] = list(map(list, self.selection.items()))
         content["new_variables"] = list(map(list, self.new_variables.items()))
         content["samples"] = [

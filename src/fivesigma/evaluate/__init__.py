@@ -12,7 +12,29 @@ from fivesigma.evaluate.binned import (
 from fivesigma.evaluate.binomial import clopper_pearson, weighted_efficiency
 from fivesigma.evaluate.bootstrap import N_REPLICAS, bootstrap_replicas, poisson_counts
 from fivesigma.evaluate.calibration import Calibration, calibration
+from fivesigma.evaluate.calibrator import Calibrator, calibrate_out_of_fold
 from fivesigma.evaluate.comparison import Comparison, Difference, compare
+from fivesigma.evaluate.coverage import (
+    Coverage,
+    Pulls,
+    coverage,
+    coverage_curve,
+    gaussian_crps,
+    gaussian_nll,
+    log_loss,
+    mean_score,
+    pulls,
+    sample_crps,
+)
+from fivesigma.evaluate.data_simulation import (
+    DataComparison,
+    DataSimulation,
+    TwoSampleTest,
+    classifier_two_sample_test,
+    compare_data,
+)
+from fivesigma.evaluate.dependence import DEPENDENCES, Dependence, Dependent, Profile, dependence, distance_correlation
+from fivesigma.evaluate.flatness import FLATNESS, Flatness, flatness
 from fivesigma.evaluate.measurement import Measurement
 from fivesigma.evaluate.metrics import DEFAULT_METRICS, METRICS, Metric
 from fivesigma.evaluate.overtraining import (
@@ -23,14 +45,22 @@ from fivesigma.evaluate.overtraining import (
     weighted_ks,
 )
 from fivesigma.evaluate.results import COSTS, Reference, ResultRow, results_rows, write_results
+from fivesigma.evaluate.robustness import EfficiencyChange, Robustness, Shift, Variation, robustness
 from fivesigma.evaluate.roc import RocCurve, auc, measure, rejection_at, roc_curve
 from fivesigma.evaluate.scored_events import ScoredEvents, effective_size, scored_events
+from fivesigma.evaluate.sculpting import SculptedPoint, Sculpting, jensen_shannon, sculpting
+from fivesigma.evaluate.significance import SignificanceScan, significance_differences, significance_scan
 from fivesigma.evaluate.single_variable import VariablePower, single_variable_power
+from fivesigma.evaluate.systematics import SystematicAnswers, SystematicQuestions
+from fivesigma.evaluate.template import Template
 from fivesigma.evaluate.working_points import Expectation, OptimalCut, WorkingPoint, optimal_cut, working_points
+from fivesigma.evaluate.workspace import WorkspaceSample, pyhf_workspace, signal_and_background
 
 __all__ = [
     "COSTS",
     "DEFAULT_METRICS",
+    "DEPENDENCES",
+    "FLATNESS",
     "METRICS",
     "N_REPLICAS",
     "W_WINDOW",
@@ -38,41 +68,83 @@ __all__ = [
     "BinRejection",
     "BinnedRejection",
     "Calibration",
+    "Calibrator",
     "ClassOvertraining",
     "Comparison",
+    "Coverage",
+    "DataComparison",
+    "DataSimulation",
+    "Dependence",
+    "Dependent",
     "Difference",
+    "EfficiencyChange",
     "Expectation",
+    "Flatness",
     "Measurement",
     "Metric",
     "ModelAssessment",
     "OptimalCut",
     "Overtraining",
     "PhaseSpace",
+    "Profile",
+    "Pulls",
     "Questions",
     "Reference",
     "ResultRow",
+    "Robustness",
     "RocCurve",
     "ScoredEvents",
     "ScoredModel",
+    "SculptedPoint",
+    "Sculpting",
+    "Shift",
+    "SignificanceScan",
+    "SystematicAnswers",
+    "SystematicQuestions",
+    "Template",
+    "TwoSampleTest",
     "VariablePower",
+    "Variation",
     "WorkingPoint",
+    "WorkspaceSample",
     "assess",
     "auc",
     "bootstrap_replicas",
+    "calibrate_out_of_fold",
     "calibration",
+    "classifier_two_sample_test",
     "clopper_pearson",
     "compare",
+    "compare_data",
+    "coverage",
+    "coverage_curve",
+    "dependence",
+    "distance_correlation",
     "effective_size",
+    "flatness",
+    "gaussian_crps",
+    "gaussian_nll",
+    "jensen_shannon",
+    "log_loss",
+    "mean_score",
     "measure",
     "optimal_cut",
     "overtraining_check",
     "phase_space",
     "poisson_counts",
+    "pulls",
+    "pyhf_workspace",
     "rejection_at",
     "rejection_in_bins",
     "results_rows",
+    "robustness",
     "roc_curve",
+    "sample_crps",
     "scored_events",
+    "sculpting",
+    "signal_and_background",
+    "significance_differences",
+    "significance_scan",
     "single_variable_power",
     "weighted_chi2",
     "weighted_efficiency",

@@ -13,11 +13,14 @@ from fivesigma.core.progress import progress
 from fivesigma.evaluate.binned import BinnedRejection, rejection_in_bins
 from fivesigma.evaluate.bootstrap import N_REPLICAS
 from fivesigma.evaluate.calibration import Calibration, calibration
-from fivesigma.evaluate.comparison import Comparison, compare
+from fivesigma.evaluate.comparison import Comparison, Difference, compare
 from fivesigma.evaluate.metrics import DEFAULT_METRICS
 from fivesigma.evaluate.overtraining import Overtraining, overtraining_check
 from fivesigma.evaluate.roc import RocCurve, roc_curve
+from fivesigma.evaluate.scored_events import scored_events
+from fivesigma.evaluate.significance import significance_differences
 from fivesigma.evaluate.single_variable import VariablePower, single_variable_power
+from fivesigma.evaluate.systematics import SystematicAnswers, SystematicQuestions, answer
 from fivesigma.evaluate.working_points import Expectation, OptimalCut, WorkingPoint, optimal_cut, working_points
 
 BINNED_SIGNAL_EFFICIENCY = 0.5
@@ -43,6 +46,7 @@ class Questions:
     restricted: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)  # description → events inside
     variables: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # judged alone
     expectation: Expectation = field(default_factory=lambda: Expectation(100.0, 1000.0, 0.1))
+    systematics: SystematicQuestions = field(default_factory=SystematicQuestions)
     replicas: int = N_REPLICAS
     seed: int = 0
 
@@ -57,6 +61,7 @@ class ModelAssessment:
     overtraining: Overtraining
     calibration: Calibration
     bins: Mapping[str, BinnedRejection]  # by variable
+    systematics: SystematicAnswers
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,7 @@ class Assessment:
     restricted: Mapping[str, Comparison]
     models: Mapping[str, ModelAssessment]
     variables: tuple[VariablePower, ...]
+    significance_differences: tuple[Difference, ...]  # of all pairs of models, paired
 
     def to_json(self) -> dict[str, Any]:
         """Plain content for JSON; ROC curves and histograms are in the data of the figures."""
@@ -78,6 +84,7 @@ class Assessment:
                 name: {
                     "optimal_cut": model.optimal_cut.to_json(),
                     "calibration": model.calibration.to_json(),
+                    "systematics": model.systematics.to_json(),
                     "bins": {variable: binned.to_json() for variable, binned in model.bins.items()},
                 }
                 for name, model in self.models.items()
@@ -114,17 +121,18 @@ def assess(
             advance(1)
         assessed = {}
         for name, model in models.items():
-            assessed[name] = _assess_one(model, y, weight, event, q)
+            assessed[name] = _assess_one(name, model, y, weight, event, q)
             advance(1)
         variables = single_variable_power(
             q.variables, y, weight, event, metrics=metrics, n_replicas=q.replicas, seed=q.seed
         )
         advance(1)
-    return Assessment(comparison, restricted, assessed, variables)
+    scans = {name: model.systematics.significance for name, model in assessed.items()}
+    return Assessment(comparison, restricted, assessed, variables, significance_differences(scans))
 
 
 def _assess_one(
-    model: ScoredModel, y: NDArray[Any], weight: NDArray[Any], event: NDArray[np.uint64], q: Questions
+    name: str, model: ScoredModel, y: NDArray[Any], weight: NDArray[Any], event: NDArray[np.uint64], q: Questions
 ) -> ModelAssessment:
     score, replicas, seed = model.score, q.replicas, q.seed
     return ModelAssessment(
@@ -155,4 +163,5 @@ def _assess_one(
             )
             for variable, (values, edges) in q.bins.items()
         },
+        systematics=answer(name, scored_events(score, y, weight, event), q.systematics, q.expectation, replicas, seed),
     )

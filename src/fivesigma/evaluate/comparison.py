@@ -152,10 +152,11 @@ def _differences(
         with np.errstate(invalid="ignore"):  # ∞ − ∞ is NaN, and is treated as unknown
             paired = replicas[:, first, i] - replicas[:, second, i]
             value = float(values[first, i] - values[second, i])
-        yield _difference(names[first], names[second], metric.name, bootstrap_measurement(value, paired))
+        yield paired_difference(names[first], names[second], metric.name, bootstrap_measurement(value, paired))
 
 
-def _difference(first: str, second: str, metric: str, measured: Measurement) -> Difference:
+def paired_difference(first: str, second: str, metric: str, measured: Measurement) -> Difference:
+    """A measured ``first`` − ``second`` with its significance and Gaussian p-value."""
     if measured.value == 0 and measured.uncertainty == 0:
         return Difference(first, second, metric, measured, 0.0, 1.0)  # the same ranking: no difference at all
     with_uncertainty = measured.uncertainty > 0  # false for NaN

@@ -56,6 +56,8 @@ def single_variable_power(
     the variable, and scores each half of the events with the ratio found in the other half, so that it is not
     overtrained.
     """
+    if not columns:
+        return ()
     names = tuple(metrics)
     cut_scores: dict[str, FloatVector] = {}
     ratio_scores: dict[str, FloatVector] = {}

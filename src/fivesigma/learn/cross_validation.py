@@ -30,8 +30,10 @@ from fivesigma.core.progress import Advance, progress, say
 from fivesigma.core.provenance import versions
 from fivesigma.dataset import Dataset, WeightPolicy, apply_weight_policy, train_validation_test
 from fivesigma.features import FEATURES, Features, features_from_json
+from fivesigma.features.contract import flat_column
+from fivesigma.learn.conditions import Conditions
 from fivesigma.learn.distributed import ALONE, Ranks
-from fivesigma.learn.network_classifier import NetworkClassifier
+from fivesigma.learn.network_training import NetworkTraining
 
 LOGIT_CLIP = 1e-6  # scores are clipped to [1e-6, 1 − 1e-6] before the logit that combinations see
 
@@ -51,6 +53,15 @@ class Recipe:
     scores: tuple[str, ...] = ()
     weight_policy: WeightPolicy = "keep"
     seed: int = 1
+    nuisances: tuple[str, ...] = ()  # columns that the learner is to become independent of
+    domain: str | None = None  # column that is 0 for labelled events, 1 for those whose labels are ignored
+    train_on: str | None = None  # expression of the events to learn from
+    warm_start: str | None = None  # model whose network of the same fold it begins with
+
+    @property
+    def waits_for(self) -> int:
+        """Waves of fits that come before: warm starts wait for networks, combinations for all that they combine."""
+        return 2 if self.scores else int(self.warm_start is not None)
 
 
 @dataclass(frozen=True)
@@ -136,9 +147,9 @@ def cross_validate(
     todo = [task for task in tasks if not _is_done(task)]
     ranks.wait()  # until all have seen what is to be done, and the weights are there
     with progress(len(todo), "fitting", unit="fits") as advance:
-        waves = [[task for task in todo if bool(task.recipe.scores) is combines] for combines in (False, True)]
+        waves = [[task for task in todo if task.recipe.waits_for == n] for n in range(3)]
         if ranks.alone:
-            _fit_all(waves, workers, advance)  # combinations wait for the scores that they combine
+            _fit_all(waves, workers, advance)
         else:
             _fit_on_ranks([task for tasks in waves for task in tasks], ranks, advance)
     return {recipe.name: read_scores(folder / recipe.name, n_folds, recipe.scores) for recipe in recipes}
@@ -165,7 +176,7 @@ def load_fold_model(folder: Path, k: int) -> tuple[Recipe, Features | None, Esti
     """The recipe, the fitted features and the fitted estimator of one fold."""
     fold = folder / f"fold-{k}"
     words = json.loads((fold / "recipe.json").read_text(encoding="utf-8"))
-    recipe = Recipe(**{**words, "scores": tuple(words["scores"])})
+    recipe = Recipe(**{**words, **{name: tuple(words.get(name, ())) for name in ("scores", "nuisances")}})
     features = None
     if recipe.features is not None:
         features = features_from_json(json.loads((fold / "features.json").read_text(encoding="utf-8")))
@@ -206,7 +217,7 @@ def _fit_all(waves: Sequence[Sequence[_Task]], workers: int, advance: Advance) -
 def _fit_on_ranks(tasks: Sequence[_Task], ranks: Ranks, advance: Advance) -> None:
     """One after another, in the same order on all ranks."""
     for task in tasks:
-        shared = issubclass(ESTIMATORS[task.recipe.estimator], NetworkClassifier)
+        shared = issubclass(ESTIMATORS[task.recipe.estimator], NetworkTraining)
         if shared or ranks.first:
             with _naming(task):
                 say(_fit_fold(task, ranks if shared else Ranks()))
@@ -245,29 +256,81 @@ def _fit_fold(task: _Task, ranks: Ranks = ALONE) -> str:
         _clear_if_other(task)
     ranks.wait()
     dataset = Dataset.open(task.dataset, verify=False)
-    y, weight = dataset.y, np.load(task.weight, allow_pickle=False)
     train, validation, _ = train_validation_test(dataset.fold, task.k, task.n_folds)
     if recipe.scores:
         train, validation = validation, np.zeros_like(validation)
-    inputs = _Inputs.fit(task, dataset, train, weight)
-    X = inputs.of(train)
-    policy = apply_weight_policy(recipe.weight_policy, y[train], weight[train], X.reshape(len(X), -1))
-    held_out = Labelled(inputs.of(validation), y[validation], weight[validation]) if validation.any() else None
-    estimator = _build(task)
-    kept = policy.keep if not policy.keep.all() else slice(None)  # a slice copies nothing
-    start = time.process_time()
-    estimator.fit(X[kept], y[train][kept], policy.weight[kept], validation=held_out)
-    trained = ranks.total(time.process_time() - start)
-    del X, held_out  # as large as everything else together
+    names = [task.models / name / f"fold-{task.k}" / "scores.npy" for name in recipe.scores]
+    scores = [np.load(name, allow_pickle=False) for name in names]
+    weight = np.load(task.weight, allow_pickle=False)
+    fitted = fit_recipe(recipe, dataset, weight, train, validation, scores, _options(task))
+    trained = ranks.total(fitted.cpu_seconds)
     if not ranks.first:
         return ""
-    score, spent = _score_all(estimator, inputs, len(dataset))
-    _keep(task, inputs.features, estimator, score, trained, 1e6 * spent / len(score))
+    score, spent = fitted.score_all(len(dataset))
+    _keep(task, fitted.inputs.features, fitted.estimator, score, trained, 1e6 * spent / len(score))
     return f"{recipe.name} fold {task.k + 1} of {task.n_folds}: {trained:.1f} CPU-seconds"
 
 
 @dataclass(frozen=True)
-class _Inputs:
+class FittedRecipe:
+    """What a recipe has become on some events."""
+
+    inputs: ModelInputs
+    estimator: Any
+    cpu_seconds: float
+
+    def score(self, events: NDArray[np.bool_] | slice) -> NDArray[np.float32]:
+        """The scores of some events, shape (event,)."""
+        return np.asarray(self.estimator.predict_proba(self.inputs.of(events))[:, 1], np.float32)
+
+    def score_all(self, n: int) -> tuple[NDArray[np.float32], float]:
+        """Scores of all ``n`` events, and the CPU-seconds of ``predict_proba``."""
+        score, spent = np.empty(n, np.float32), 0.0
+        for begin in range(0, n, EVENTS_AT_ONCE):
+            events = slice(begin, begin + EVENTS_AT_ONCE)
+            X = self.inputs.of(events)
+            start = time.process_time()
+            score[events] = self.estimator.predict_proba(X)[:, 1]
+            spent += time.process_time() - start
+        if not np.isfinite(score).all():
+            raise ModelError(f"the score of event {int(np.flatnonzero(~np.isfinite(score))[0])} is not finite")
+        return score, spent
+
+
+def fit_recipe(
+    recipe: Recipe,
+    dataset: Dataset,
+    weight: NDArray[np.float64],
+    train: NDArray[np.bool_],
+    validation: NDArray[np.bool_],
+    scores: Sequence[NDArray[np.float32]] = (),
+    more_options: Mapping[str, Any] | None = None,
+) -> FittedRecipe:
+    """Fit a model on the events of ``train`` (event,), stopping early by those of ``validation``.
+
+    ``scores`` (event,) of other models are those that the recipe names; ``more_options`` go beside the recipe's own.
+    """
+    conditions = Conditions.of(dataset, recipe.nuisances, recipe.domain, recipe.train_on)
+    y = conditions.labels(dataset.y)
+    train, validation = conditions.trained(train), conditions.validated(validation)
+    inputs = ModelInputs.fit(recipe, dataset, train, weight, scores)
+    X = inputs.of(train)
+    policy = apply_weight_policy(recipe.weight_policy, y[train], weight[train], X.reshape(len(X), -1))
+    estimator = _build(recipe, inputs.features, more_options or {})
+    learnt = _learnt(estimator, y, dataset)
+    held_out = None
+    if validation.any():
+        nuisance = conditions.arguments(validation).get("nuisance")
+        held_out = Labelled(inputs.of(validation), learnt[validation], weight[validation], nuisance)
+    kept = policy.keep if not policy.keep.all() else slice(None)  # a slice copies nothing
+    start = time.process_time()
+    told = {name: values[kept] for name, values in conditions.arguments(train).items()}
+    estimator.fit(X[kept], learnt[train][kept], policy.weight[kept], validation=held_out, **told)
+    return FittedRecipe(inputs, estimator, time.process_time() - start)
+
+
+@dataclass(frozen=True)
+class ModelInputs:
     """What one fold's model sees, made for some events at a time."""
 
     features: Features | None
@@ -275,10 +338,15 @@ class _Inputs:
     scores: Sequence[NDArray[np.float32]]
 
     @classmethod
-    def fit(cls, task: _Task, dataset: Dataset, train: NDArray[np.bool_], weight: NDArray[np.float64]) -> _Inputs:
-        recipe = task.recipe
-        fold = f"fold-{task.k}"
-        scores = [np.load(task.models / name / fold / "scores.npy", allow_pickle=False) for name in recipe.scores]
+    def fit(
+        cls,
+        recipe: Recipe,
+        dataset: Dataset,
+        train: NDArray[np.bool_],
+        weight: NDArray[np.float64],
+        scores: Sequence[NDArray[np.float32]],
+    ) -> ModelInputs:
+        """Fit the recipe's features on the events of ``train``."""
         if recipe.features is None:
             return cls(None, {}, scores)
         features: Features = FEATURES[recipe.features](**recipe.feature_options)
@@ -292,29 +360,40 @@ class _Inputs:
         return model_inputs(columns, self.features, [score[events] for score in self.scores])
 
 
-def _score_all(estimator: Any, inputs: _Inputs, n: int) -> tuple[NDArray[np.float32], float]:
-    """Scores of all events, and the CPU-seconds of ``predict_proba``."""
-    score, spent = np.empty(n, np.float32), 0.0
-    for begin in range(0, n, EVENTS_AT_ONCE):
-        events = slice(begin, begin + EVENTS_AT_ONCE)
-        X = inputs.of(events)
-        start = time.process_time()
-        score[events] = estimator.predict_proba(X)[:, 1]
-        spent += time.process_time() - start
-    if not np.isfinite(score).all():
-        raise ModelError(f"the score of event {int(np.flatnonzero(~np.isfinite(score))[0])} is not finite")
-    return score, spent
-
-
-def _build(task: _Task) -> Any:
-    factory = ESTIMATORS[task.recipe.estimator]
-    options = dict(task.recipe.options)
-    known = factory().get_params()
-    if "seed" in known:
-        options.setdefault("seed", task.recipe.seed * 1000 + task.k)
+def _options(task: _Task) -> dict[str, Any]:
+    """Options of the estimator that only its place among folds and models tells."""
+    known = ESTIMATORS[task.recipe.estimator]().get_params()
+    options: dict[str, Any] = {}
+    if "seed" in known and "seed" not in task.recipe.options:
+        options["seed"] = task.recipe.seed * 1000 + task.k
     if "checkpoint" in known:
         options["checkpoint"] = task.folder / "checkpoint"
-    return factory(**options)
+    if task.recipe.warm_start is not None:
+        options["warm_start"] = task.models / task.recipe.warm_start / f"fold-{task.k}" / "estimator"
+    return options
+
+
+def _build(recipe: Recipe, features: Features | None, more_options: Mapping[str, Any]) -> Any:
+    options = {**recipe.options, **more_options}
+    shapes = getattr(features, "shapes", None)
+    if shapes is not None:
+        options["inputs"] = {name: list(shape) for name, shape in shapes.items()}
+    return ESTIMATORS[recipe.estimator](**options)
+
+
+def learnt_columns(estimator: str, options: Mapping[str, Any]) -> tuple[str, ...]:
+    """The columns that a model learns beside the labels: the targets of a declared network's heads."""
+    if "heads" not in options:
+        return ()
+    return tuple(ESTIMATORS[estimator](heads=options["heads"]).targets)
+
+
+def _learnt(estimator: Any, y: NDArray[np.integer[Any]], dataset: Dataset) -> NDArray[Any]:
+    """Labels (event,); or (event, 1 + target), where heads of a network have targets."""
+    targets: tuple[str, ...] = getattr(estimator, "targets", ())
+    if not targets:
+        return y
+    return np.stack([y, *(flat_column(dataset.columns, name) for name in targets)], axis=1)
 
 
 def _keep(
@@ -362,8 +441,9 @@ def _keys(dataset: Dataset, weight: NDArray[np.float64], recipes: Sequence[Recip
     }
     common = [dataset.content_digest, weight_digest(weight), n_folds, made_with]
     keys: dict[str, str] = {}
-    for recipe in sorted(recipes, key=lambda r: len(r.scores)):
-        keys[recipe.name] = content_hash([*common, asdict(recipe), [keys[name] for name in recipe.scores]])
+    for recipe in sorted(recipes, key=lambda r: r.waits_for):
+        before = [*recipe.scores, *([recipe.warm_start] if recipe.warm_start else [])]
+        keys[recipe.name] = content_hash([*common, asdict(recipe), [keys[name] for name in before]])
     return keys
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
@@ -39,14 +39,18 @@ def autocast(device: torch.device, enabled: bool) -> Iterator[None]:
         yield
 
 
-def score_disagreement(network: nn.Module, X: Tensor, device: torch.device) -> float:
-    """The largest difference of the signal probability between bfloat16 and float32, over up to 4096 events of X."""
+def score_disagreement(
+    network: nn.Module, X: Tensor, device: torch.device, link: Callable[[Tensor], Tensor] = torch.sigmoid
+) -> float:
+    """The largest difference of what ``link`` makes of outputs (the signal probability) between bfloat16 and float32,
+    over up to 4096 events of X.
+    """
     network.eval()
     largest = 0.0
     with torch.inference_mode():
         for part in X[:_CHECKED_EVENTS].split(_EVENTS_AT_ONCE):
-            exact = torch.sigmoid(network(part.to(device)).float())
+            exact = link(network(part.to(device)).float())
             with autocast(device, enabled=True):
-                rounded = torch.sigmoid(network(part.to(device)).float())
+                rounded = link(network(part.to(device)).float())
             largest = max(largest, float((exact - rounded).abs().max()))
     return largest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -28,8 +28,16 @@ class Events(NamedTuple):
     """Events in memory, on the CPU: one batch at a time goes to the device."""
 
     X: Tensor  # (event, …), float32
-    y: Tensor  # (event,), float32, 0 or 1
+    y: Tensor  # (event,), float32, 0 or 1; or (event, target), what each head of a network learns
     weight: Tensor  # (event,), float32, mean |weight| = 1
+
+
+def events_of(X: NDArray[np.float32], y: NDArray[Any], weight: NDArray[np.float64]) -> Events:
+    """Events from checked arrays; weights are divided by their mean absolute value."""
+    normalised = (weight / np.abs(weight).mean()).astype(np.float32)
+    return Events(
+        torch.from_numpy(np.ascontiguousarray(X)), torch.from_numpy(y.astype(np.float32)), torch.from_numpy(normalised)
+    )
 
 
 class Part(NamedTuple):
@@ -127,6 +135,8 @@ class EventsOfLoader:
         collection, as they are.
     mean_weight
         what weights are divided by: the mean of |weight| over the training events.
+    targets
+        columns to learn, None among them for the labels; if left out, the labels alone.
 
     Raises
     ------
@@ -134,13 +144,23 @@ class EventsOfLoader:
         if it is not clear what the inputs are, or the loader has another rank.
     """
 
-    def __init__(self, loader: BatchLoader, features: Features | None, ranks: Ranks, mean_weight: float) -> None:
+    def __init__(
+        self,
+        loader: BatchLoader,
+        features: Features | None,
+        ranks: Ranks,
+        mean_weight: float,
+        targets: tuple[str | None, ...] = (),
+    ) -> None:
         if (loader.rank, loader.world_size) != (ranks.rank, ranks.world_size):
             raise ConfigError(
                 f"the loader is for rank {loader.rank} of {loader.world_size}, this process is {ranks.rank} "
                 f"of {ranks.world_size}: give the loader rank and world_size of Ranks.current()"
             )
-        self.loader, self.features, self.mean_weight = loader, features, mean_weight
+        missing = [name for name in targets if name is not None and name not in loader.columns]
+        if missing:
+            raise ConfigError(f"the network learns {', '.join(missing)}: give them to the loader (`columns`)")
+        self.loader, self.features, self.mean_weight, self.targets = loader, features, mean_weight, targets
         self.n_batches = loader.n_batches
         self._inputs, self._names = _inputs_of(loader, features)
 
@@ -159,18 +179,23 @@ class EventsOfLoader:
 
     def sample(self) -> Tensor:
         """Those of the first batches, of all ranks."""
+        return self.sample_events().X
+
+    def sample_events(self) -> Events:
+        """The events of the first batches, of all ranks, with targets and weights."""
         found, events = [], 0
         for batch in self.loader.of_all_ranks().batches(0):
-            found.append(self._events(batch, f"batch {batch.number + 1}").X)
+            found.append(self._events(batch, f"batch {batch.number + 1}"))
             events += len(batch)
             if events >= SCALE_EVENTS:
                 break
-        return torch.cat(found)
+        return Events(*(torch.cat(tensors) for tensors in zip(*found, strict=True)))
 
     def fingerprint(self) -> str:
         """See `TrainingEvents`."""
         how = "" if self.features is None else repr(self.features.to_json())
-        return xxhash.xxh3_128_hexdigest(f"{self.loader.fingerprint} {how}".encode())
+        what = f" {self.targets}" if self.targets else ""
+        return xxhash.xxh3_128_hexdigest(f"{self.loader.fingerprint} {how}{what}".encode())
 
     def _events(self, batch: Batch, where: str) -> Events:
         X = self._inputs(batch)
@@ -179,7 +204,20 @@ class EventsOfLoader:
         if not finite:
             self._refuse_not_finite(X, batch, where)
         weight = (batch.weight / self.mean_weight).astype(np.float32)
-        return Events(torch.from_numpy(X), torch.from_numpy(batch.y.astype(np.float32)), torch.from_numpy(weight))
+        y = batch.y if not self.targets else self._learnt(batch, where)
+        return Events(torch.from_numpy(X), torch.from_numpy(y.astype(np.float32)), torch.from_numpy(weight))
+
+    def _learnt(self, batch: Batch, where: str) -> NDArray[Any]:
+        """Labels and target columns, (event, target)."""
+        table = np.stack([batch.y if n is None else np.asarray(batch.columns[n]) for n in self.targets], axis=1)
+        wrong = np.argwhere(~np.isfinite(table))
+        if len(wrong):
+            event, target = (int(i) for i in wrong[0])
+            raise ModelError(
+                f"target {self.targets[target]!r} is {table[event, target]} in row {int(batch.row[event])} of the dataset "
+                f"({where})"
+            )
+        return table
 
     def _refuse_not_finite(self, X: NDArray[np.float32], batch: Batch, where: str) -> None:
         wrong = np.argwhere(~np.isfinite(X))

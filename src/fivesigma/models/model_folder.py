@@ -43,22 +43,30 @@ def read_model(folder: Path, estimator: str) -> tuple[dict[str, Any], Arrays]:
     ModelError
         if a file is missing, damaged (its xxh3 differs from the one in ``model.json``) or of another estimator.
     """
-    content = read_model_json(folder, estimator)
+    return _with_arrays(read_model_json(folder, estimator), folder)
+
+
+def read_any_model(folder: Path) -> tuple[dict[str, Any], Arrays]:
+    """As ``read_model``, of whatever estimator that keeps arrays: ``"estimator"`` of the content says which."""
+    return _with_arrays(read_model_json(folder, None), folder)
+
+
+def _with_arrays(content: dict[str, Any], folder: Path) -> tuple[dict[str, Any], Arrays]:
     path = Path(folder) / "arrays.safetensors"
     try:
         return content, load_tensors(path.read_bytes())
-    except SafetensorError as error:
+    except (OSError, SafetensorError) as error:
         raise ModelError(f"cannot read {path}: {error}") from error
 
 
-def read_model_json(folder: Path, estimator: str) -> dict[str, Any]:
-    """Read ``model.json`` and verify the files that it lists; see ``read_model``."""
+def read_model_json(folder: Path, estimator: str | None) -> dict[str, Any]:
+    """Read ``model.json`` and verify the files that it lists; see ``read_model``. None: of any estimator."""
     path = Path(folder) / "model.json"
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelError(f"cannot read the model {path}: {error}") from error
-    if content.get("estimator") != estimator:
+    if estimator is not None and content.get("estimator") != estimator:
         raise ModelError(f"{path} holds a model {content.get('estimator')!r}, expected {estimator!r}")
     for name, digest in content["files"].items():
         file = path.parent / Path(name).name

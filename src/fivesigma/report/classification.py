@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from fivesigma.core.progress import say
 from fivesigma.dataset import Dataset, Reweighting, train_validation_test
-from fivesigma.evaluate import METRICS, Assessment, Comparison, Expectation, Measurement
+from fivesigma.evaluate import METRICS, Assessment, Comparison, DataComparison, Expectation, Measurement
 from fivesigma.explain import Insight
 from fivesigma.report import figures
 from fivesigma.report.blocks import Block, Cell, Facts, Gallery, Number, Table, Text, WorkingPoints, section
 from fivesigma.report.insight import jet_image_blocks, learned_blocks
 from fivesigma.report.page import write_report
 from fivesigma.report.plot import Plot
+from fivesigma.report.robustness import data_blocks, robustness_blocks, significance_blocks
 
 _TITLE = re.compile(r"(?P<name>.*?)\s*\[(?P<unit>[^\]]*)\]\s*")
 DETAILED = 4
@@ -71,6 +72,7 @@ def write_classification_report(
     assessment: Assessment,
     insight: Insight,
     workers: int = 1,
+    compared: DataComparison | None = None,
 ) -> Path:
     """Write ``report.html`` with all sections, and every figure with its data beside it.
 
@@ -92,6 +94,9 @@ def write_classification_report(
         section("bins", *_bins(facts, assessment, shown)),
         section("restricted", *_restricted(facts, assessment)),
         section("calibration", *_calibration(assessment, shown)),
+        section("significance", *significance_blocks(facts.expectation, assessment, shown)),
+        section("robustness", *robustness_blocks(assessment, shown, facts.label)),
+        section("data-simulation", *data_blocks(compared, facts.label)),
         section("convergence", *_convergence(facts)),
         section("jet-images", *jet_image_blocks(insight, facts.image_extent, facts.image_intensity)),
         section("learned", *learned_blocks(insight, facts.image_extent, facts.label)),
@@ -237,7 +242,25 @@ def _reweighting(facts: StudyFacts, reweighting: Reweighting | None) -> list[Blo
         "share without counterpart",
         "share of the target not covered",
     )
-    return [*blocks, Table("Effective sample sizes (Σw)²/Σw²", columns, rows)]
+    return [*blocks, Table("Effective sample sizes (Σw)²/Σw²", columns, rows), *_separation(reweighting)]
+
+
+def _separation(reweighting: Reweighting) -> list[Block]:
+    """What Kolmogorov and Smirnov, and a classifier, still see of the reweighted variables."""
+    if (tested := reweighting.closure.separation) is None:
+        return []
+    before, after = tested
+    rows: list[tuple[Cell, ...]] = [
+        (f"KS distance in {name}", before.ks[name], after.ks[name], after.p_value[name]) for name in after.ks
+    ]
+    if before.auc is not None and after.auc is not None:
+        spread = (before.auc_uncertainty, after.auc_uncertainty)
+        rows.append(("AUC of a classifier", Number(before.auc, spread[0]), Number(after.auc, spread[1]), None))
+    note = (
+        "The classifier sees all reweighted variables together and is tried on events that it was not fitted on: an AUC of "
+        "½ says that it cannot tell the classes apart. Its uncertainty is that of an AUC of ½."
+    )
+    return [Table("Closure", ("test", "before", "after", "p-value after"), tuple(rows), (note,))]
 
 
 def _overtraining(assessment: Assessment, shown: Sequence[str]) -> list[Block]:

@@ -21,6 +21,7 @@ from fivesigma.physics.kinematics import (
 from fivesigma.simulate.calorimeter import sum_towers
 from fivesigma.simulate.jet_finding import Jets, TrimmedJets, find_jets, n_subjettiness, trim
 from fivesigma.simulate.pythia import GeneratedEvents, hard_qcd_codes
+from fivesigma.simulate.soft_killer import soft_killer
 
 JET_RADIUS = 1.0
 """R of the anti-kt jets."""
@@ -74,10 +75,21 @@ class JetLedger:
 
 
 def select_jets(
-    events: GeneratedEvents, process: JetProcess, first_event: int, n_wanted: int, ledger: JetLedger
+    events: GeneratedEvents,
+    process: JetProcess,
+    first_event: int,
+    n_wanted: int,
+    ledger: JetLedger,
+    *,
+    suppress_pile_up: bool = False,
 ) -> dict[str, NDArray[Any] | Jagged]:
-    """Towers, jets, trimming and selection of one batch: at most ``n_wanted`` jets, counted in ``ledger``."""
+    """Towers (by choice without the soft ones), jets, trimming and selection of one batch.
+
+    At most ``n_wanted`` jets, counted in ``ledger``.
+    """
     towers = sum_towers(events.event, events.momenta, len(events))
+    if suppress_pile_up:
+        towers = soft_killer(towers)
     momenta = four_momentum(towers.pt, towers.eta, towers.phi)
     jets = find_jets(momenta, towers.offsets, algorithm="antikt", radius=JET_RADIUS, pt_min=CANDIDATE_PT_MIN)
     jets = jets[jets.rank < process.leading_jets]

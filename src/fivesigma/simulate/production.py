@@ -41,23 +41,31 @@ class Part:
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """A piece of a production: ``n_jets`` of one ``process``; its content depends on the task, never on who runs it."""
+    """``n_entries`` jets or events of one ``process``; the content depends on the task, never on who runs it."""
 
     process: str
     index: int
-    n_jets: int
+    n_entries: int
 
     @property
     def file_name(self) -> str:
         """Name of the part's file."""
-        return f"{self.process}-{self.index:05d}-{self.n_jets}.npz"
+        return f"{self.process}-{self.index:05d}-{self.n_entries}.npz"
 
     @abstractmethod
     def generate(self) -> Part:
         """Make the part; runs in a worker process."""
 
 
-def produce(tasks: Sequence[Task], folder: Path, config: Mapping[str, Any], *, workers: int, description: str) -> int:
+def produce(
+    tasks: Sequence[Task],
+    folder: Path,
+    config: Mapping[str, Any],
+    *,
+    workers: int,
+    description: str,
+    unit: str = "entries",
+) -> int:
     """Make every part that ``folder`` does not have yet, and return how many were there already.
 
     Parts appear under their names only when complete, so a production may be killed at any time and started again.
@@ -74,6 +82,8 @@ def produce(tasks: Sequence[Task], folder: Path, config: Mapping[str, Any], *, w
         all that the parts depend on, JSON-like
     workers
         number of processes
+    description, unit
+        what progress is shown as, and of what: ``jets`` or ``events``
 
     Raises
     ------
@@ -92,9 +102,9 @@ def produce(tasks: Sequence[Task], folder: Path, config: Mapping[str, Any], *, w
     if n_found:
         say(f"{description}: {n_found} of {len(tasks)} parts are already in {folder}")
     if missing:
-        with progress(sum(task.n_jets for task in missing), description, unit="jets") as advance:
+        with progress(sum(task.n_entries for task in missing), description, unit=unit) as advance:
             for task in _in_processes(missing, folder, min(workers, len(missing))):
-                advance(task.n_jets)
+                advance(task.n_entries)
     return n_found
 
 
@@ -150,9 +160,9 @@ def read_parts(tasks: Sequence[Task], folder: Path) -> Iterator[Part]:
     for task in tasks:
         part = read_part(folder / task.file_name)
         for name, column in part.columns.items():
-            if len(column) != task.n_jets:
+            if len(column) != task.n_entries:
                 raise DatasetError(
-                    f"{folder / task.file_name}: expected {task.n_jets} jets, column {name!r} has {len(column)}; "
+                    f"{folder / task.file_name}: expected {task.n_entries} entries, column {name!r} has {len(column)}; "
                     "delete the file and run again"
                 )
         yield part

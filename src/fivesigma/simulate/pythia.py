@@ -27,6 +27,26 @@ _GLUON, _CHARM, _BOTTOM = 21, 4, 5
 
 
 @dataclass(frozen=True)
+class EventRecords:
+    """Pythia's records of a batch of events: every particle of every stage.
+
+    ``event``: int64 (particles,), row of the event; ``code``: PDG codes and ``status``: Pythia's status codes (positive
+    for final particles), int64 (particles,); ``momenta``: (particles, 4), E, px, py, pz in GeV; ``weight``: (events,);
+    ``n_failed``: events that Pythia gave up.
+    """
+
+    event: NDArray[np.int64]
+    code: NDArray[np.int64]
+    status: NDArray[np.int64]
+    momenta: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    n_failed: int
+
+    def __len__(self) -> int:
+        return len(self.weight)
+
+
+@dataclass(frozen=True)
 class GeneratedEvents:
     """A batch of events, reduced to what a calorimeter sees.
 
@@ -103,26 +123,41 @@ def start_pythia(settings: Sequence[str], seed: int) -> Any:
     return pythia
 
 
-def next_events(pythia: Any, n_events: int) -> GeneratedEvents:
+def next_records(pythia: Any, n_events: int) -> EventRecords:
     """Generate ``n_events`` events; those that Pythia gives up are left out and counted."""
     import awkward as ak
 
     batch = pythia.nextBatch(n_events, errorMode="skip")
-    n = len(batch)
-    counts = ak.to_numpy(ak.num(batch.prt.id))
-    particle = ak.flatten(batch.prt)
-    event = np.repeat(np.arange(n), counts)
-    code, status = (ak.to_numpy(x).astype(np.int64) for x in (particle.id, particle.status))
-    visible = (status > 0) & ~np.isin(np.abs(code), INVISIBLE)
-    momentum = particle.p[visible]
-    momenta = np.column_stack([ak.to_numpy(momentum[name]) for name in ("e", "px", "py", "pz")])
-    return GeneratedEvents(
-        event=event[visible],
-        momenta=momenta.astype(np.float64),
+    n, particle = len(batch), batch.prt
+
+    def flat(column: Any) -> NDArray[Any]:  # a column at a time: the record has many more
+        return np.asarray(ak.to_numpy(ak.flatten(column)))
+
+    return EventRecords(
+        event=np.repeat(np.arange(n), ak.to_numpy(ak.num(particle.id))),
+        code=flat(particle.id).astype(np.int64),
+        status=flat(particle.status).astype(np.int64),
+        momenta=np.column_stack([flat(particle.p[name]) for name in ("e", "px", "py", "pz")]).astype(np.float64),
         weight=ak.to_numpy(ak.firsts(batch.info.weights)).astype(np.float64),
-        incoming=_first_two(event, code, status == _INCOMING, n),
-        outgoing=_first_two(event, code, status == _OUTGOING, n),
         n_failed=n_events - n,
+    )
+
+
+def next_events(pythia: Any, n_events: int) -> GeneratedEvents:
+    """Generate ``n_events`` events and keep what a calorimeter sees of them."""
+    records = next_records(pythia, n_events)
+    visible = (records.status > 0) & ~np.isin(np.abs(records.code), INVISIBLE)
+    incoming, outgoing = (
+        _first_two(records.event, records.code, records.status == status, len(records))
+        for status in (_INCOMING, _OUTGOING)
+    )
+    return GeneratedEvents(
+        event=records.event[visible],
+        momenta=records.momenta[visible],
+        weight=records.weight,
+        incoming=incoming,
+        outgoing=outgoing,
+        n_failed=records.n_failed,
     )
 
 

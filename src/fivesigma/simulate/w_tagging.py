@@ -14,41 +14,39 @@ pile-up, and the calorimeter has no noise, smearing or threshold.
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from math import sqrt
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
-from fivesigma.core.errors import ConfigError, OutputError, SimulationError
-from fivesigma.core.integrity import file_digest, write_json
-from fivesigma.core.jagged import Columns, Jagged
-from fivesigma.core.progress import say
-from fivesigma.core.provenance import provenance, versions
-from fivesigma.core.registry import unknown_name
+from fivesigma.core.errors import SimulationError
+from fivesigma.core.provenance import versions
 from fivesigma.simulate import calorimeter, jet_selection
 from fivesigma.simulate.jet_finding import import_fastjet
 from fivesigma.simulate.jet_selection import JetLedger, JetProcess, select_jets
-from fivesigma.simulate.production import Part, Task, produce, read_parts
+from fivesigma.simulate.pile_up import PileUp
+from fivesigma.simulate.production import Part, Task
 from fivesigma.simulate.pythia import cross_section, import_pythia, next_events, pythia_seed, start_pythia
-from fivesigma.simulate.root_file import FileFormat, write_root
-from fivesigma.simulate.simulation import SIMULATIONS, SimulatedClass, SimulationResult
+from fivesigma.simulate.root_file import FileFormat
+from fivesigma.simulate.sample import (
+    EVENTS_PER_TASK,
+    TASKS_PER_CLASS,
+    SamplePlan,
+    check_request,
+    cut_into_tasks,
+    default_command,
+    join,
+    make_sample,
+    part_summary,
+)
+from fivesigma.simulate.simulation import SIMULATIONS, SimulationResult
 
 RECIPE = 1
 """Raised whenever the content of a part changes, so that old parts are not mixed with new ones."""
-EVENTS_PER_TASK = 10_000_000
-"""``event_number`` = (10,000 label + task) · 10,000,000 + event: unique in a sample, shared by the jets of an event."""
-TASKS_PER_CLASS = 10_000
+LABELS = {"signal": 1, "background": 0}
 JETS_PER_TASK = 500
 """Half a minute (signal) to two minutes (background) of one core."""
-JETS_PER_BASKET = 5_000
-MAX_SEED = 2**31 - 1
-"""The seed is stored as ``run_number``, int32, so that events of samples with different seeds stay different."""
 
 COMMON_SETTINGS = ("Beams:idA = 2212", "Beams:idB = 2212", "Beams:eCM = 13000.", "Tune:pp = 14")
 """Protons at 13 TeV; the Monash 2013 tune (arXiv:1404.5630) with NNPDF2.3 LO, both Pythia's defaults."""
@@ -128,30 +126,23 @@ def simulate_w_tagging(
     SimulationError
         if the generator fails.
     """
-    output = Path(output)
-    _check(output, n_signal, n_background, seed, file_format)
+    output, entries = Path(output), {"signal": n_signal, "background": n_background}
+    check_request(output, entries, JETS_PER_TASK, seed, file_format)
     import_pythia()
     import_fastjet()
-    config = configuration(seed, multiparton)
-    request = {"configuration": config, "jets": {"signal": n_signal, "background": n_background}, "format": file_format}
-    tasks = plan(n_signal, n_background, seed=seed, multiparton=multiparton)
-    folder, metadata_path = output.with_name(output.name + ".parts"), output.with_suffix(".json")
-    if (finished := _finished(output, metadata_path, folder, request)) is not None:
-        say(f"{output} is complete already")
-        return SimulationResult("w-tagging", output, metadata_path, finished, len(tasks), len(tasks))
-
-    resumed = produce(
-        tasks, folder, config, workers=_processors() if workers is None else workers, description="simulate w-tagging"
+    sample = SamplePlan(
+        simulation="w-tagging",
+        tree=_TREE,
+        entry="jets",
+        labels=LABELS,
+        entries=entries,
+        tasks=plan(n_signal, n_background, seed=seed, multiparton=multiparton),
+        config=configuration(seed, multiparton),
+        seed=seed,
+        file_format=file_format,
     )
-    say(f"writing {output}")
-    ordered = sorted(tasks, key=lambda task: (task.process != "signal", task.index))
-    classes = _classes(ordered, folder)
-    write_root(output, _TREE, _blocks(ordered, folder, classes, seed), file_format)
-    command = command or default_command(output, n_signal, n_background, seed, file_format, multiparton)
-    write_json(metadata_path, _metadata(output, command, seed, request, classes))
-    if not keep_parts:
-        shutil.rmtree(folder)
-    return SimulationResult("w-tagging", output, metadata_path, tuple(classes.values()), len(tasks), resumed)
+    command = command or default_command(sample, output, multiparton)
+    return make_sample(sample, output, command=command, workers=workers, keep_parts=keep_parts)
 
 
 def jet_processes(multiparton: bool) -> dict[str, JetProcess]:
@@ -173,51 +164,49 @@ class WTaggingTask(Task):
 
     def generate(self) -> Part:
         """The jets of this task; they depend on nothing but the task."""
-        return generate_jets(jet_processes(self.multiparton)[self.process], self)
+        process = jet_processes(self.multiparton)[self.process]
+        return generate_jets(process, self, pythia_seed(self.seed, self.process, self.index))
 
 
 def plan(n_signal: int, n_background: int, *, seed: int, multiparton: bool = True) -> list[WTaggingTask]:
     """The tasks of a sample, both classes advancing in proportion; a larger sample has the same full parts.
 
-    >>> [(t.process, t.index, t.n_jets) for t in plan(600, 500, seed=1)]
+    >>> [(t.process, t.index, t.n_entries) for t in plan(600, 500, seed=1)]
     [('signal', 0, 500), ('background', 0, 500), ('signal', 1, 100)]
     """
-    tasks = [
-        (start / n_jets, WTaggingTask(name, index, min(JETS_PER_TASK, n_jets - start), seed, multiparton))
-        for name, n_jets in (("signal", n_signal), ("background", n_background))
-        for index, start in enumerate(range(0, n_jets, JETS_PER_TASK))
-    ]
-    return [task for _, task in sorted(tasks, key=lambda pair: pair[0])]
+    entries = {"signal": n_signal, "background": n_background}
+    return cut_into_tasks(
+        entries, JETS_PER_TASK, lambda name, index, n: WTaggingTask(name, index, n, seed, multiparton)
+    )
 
 
-def generate_jets(process: JetProcess, task: WTaggingTask) -> Part:
-    """Generate events until ``task.n_jets`` jets are accepted.
+def generate_jets(process: JetProcess, task: Task, number: int, pile_up: PileUp | None = None) -> Part:
+    """Generate events with Pythia's seed ``number`` until ``task.n_entries`` jets are accepted.
 
     Raises
     ------
     SimulationError
         if no jet at all is accepted in 20,000 events, or an event number would not be unique.
     """
-    number = pythia_seed(task.seed, process.name, task.index)
     pythia = start_pythia(process.settings, number)
     first_event = (process.label * TASKS_PER_CLASS + task.index) * EVENTS_PER_TASK
     ledger, blocks = JetLedger(), []
-    while ledger.jets < task.n_jets:
-        events = next_events(pythia, _EVENTS_PER_BATCH)
-        blocks.append(select_jets(events, process, first_event + ledger.events, task.n_jets - ledger.jets, ledger))
+    while ledger.jets < task.n_entries:
+        events, first = next_events(pythia, _EVENTS_PER_BATCH), first_event + ledger.events
+        extra = np.zeros(len(events), dtype=np.int32)
+        if pile_up is not None:
+            events, extra = pile_up.overlay(events)
+        wanted = task.n_entries - ledger.jets
+        block = select_jets(events, process, first, wanted, ledger, suppress_pile_up=pile_up is not None)
+        blocks.append(
+            block if pile_up is None else block | {"n_pile_up": extra[np.asarray(block["event_number"]) - first]}
+        )
         if ledger.events + ledger.events_failed >= _BARREN_EVENTS and ledger.jets == 0:
             raise SimulationError(f"{process.name}: no jet accepted in {_BARREN_EVENTS:,} events; check the settings")
         if ledger.events > EVENTS_PER_TASK:
             raise SimulationError(f"{process.name}: part {task.index} needs more than {EVENTS_PER_TASK:,} events")
-    sigma = cross_section(pythia)
-    summary = {
-        "pythia_seed": number,
-        "cross_section_pb": sigma.value,
-        "cross_section_error_pb": sigma.error,
-        "cross_section_events": sigma.n_events,
-        "ledger": asdict(ledger),
-    }
-    return Part({name: _join([block[name] for block in blocks]) for name in blocks[0]}, summary)
+    summary = part_summary(number, cross_section(pythia), ledger)
+    return Part({name: join([block[name] for block in blocks]) for name in blocks[0]}, summary)
 
 
 def configuration(seed: int, multiparton: bool) -> dict[str, Any]:
@@ -245,113 +234,4 @@ def configuration(seed: int, multiparton: bool) -> dict[str, Any]:
             "mass_window": list(jet_selection.MASS_WINDOW),
         },
         "versions": {name: installed.get(name) for name in ("pythia8mc", "fastjet")},
-    }
-
-
-def default_command(
-    output: Path, n_signal: int, n_background: int, seed: int, file_format: FileFormat, multiparton: bool
-) -> str:
-    """The command line that makes this sample."""
-    words = ["fivesigma simulate w-tagging", f"--output {output.name}", f"--n-signal {n_signal}"]
-    words += [f"--n-background {n_background}", f"--seed {seed}"]
-    words += [] if file_format == "ttree" else [f"--format {file_format}"]
-    words += [] if multiparton else ["--no-multiparton"]
-    return " ".join(words)
-
-
-def _check(output: Path, n_signal: int, n_background: int, seed: int, file_format: str) -> None:
-    if output.suffix != ".root":
-        raise ConfigError(f"expected an output that ends in .root, got {output}")
-    if file_format not in get_args(FileFormat):
-        raise ConfigError(unknown_name("file format", file_format, get_args(FileFormat)))
-    limit = TASKS_PER_CLASS * JETS_PER_TASK
-    for name, number in (("n_signal", n_signal), ("n_background", n_background)):
-        if not 0 <= number <= limit:
-            raise ConfigError(f"expected {name} from 0 to {limit:,}, got {number:,}")
-    if n_signal + n_background == 0:
-        raise ConfigError("asked for no jets at all: give n_signal or n_background")
-    if not 0 <= seed <= MAX_SEED:
-        raise ConfigError(f"expected a seed from 0 to {MAX_SEED}, got {seed}")
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _finished(
-    output: Path, metadata_path: Path, folder: Path, request: dict[str, Any]
-) -> tuple[SimulatedClass, ...] | None:
-    """The classes of a sample that an earlier run completed, or None; an error if another file is in the way."""
-    if not output.exists() or (not metadata_path.exists() and folder.exists()):
-        return None
-    try:
-        metadata = json.loads(metadata_path.read_text(encoding="utf-8"))
-        classes = tuple(SimulatedClass(**entry) for entry in metadata["classes"])
-        same = metadata["request"] == request and metadata["file"]["xxh3"] == file_digest(output)
-    except (OSError, ValueError, KeyError, TypeError):
-        same = False
-    if not same:
-        raise OutputError(f"{output} exists and is not the sample asked for; choose another output, or remove it")
-    return classes
-
-
-def _classes(tasks: Sequence[WTaggingTask], folder: Path) -> dict[str, SimulatedClass]:
-    """Add up the summaries of all parts: cross-sections weighted by the events that estimated them, and ledgers."""
-    summaries: dict[str, list[dict[str, Any]]] = {}
-    for task, part in zip(tasks, read_parts(tasks, folder), strict=True):
-        summaries.setdefault(task.process, []).append(part.summary)
-    classes = {}
-    for name, parts in summaries.items():
-        events = np.array([part["cross_section_events"] for part in parts], dtype=np.float64)
-        values = np.array([part["cross_section_pb"] for part in parts])
-        errors = np.array([part["cross_section_error_pb"] for part in parts])
-        ledger = {key: sum(part["ledger"][key] for part in parts) for key in parts[0]["ledger"]}
-        sigma = float(np.sum(events * values) / events.sum())
-        classes[name] = SimulatedClass(
-            name=name,
-            label=jet_processes(True)[name].label,
-            entries=ledger["jets"],
-            cross_section=sigma,
-            cross_section_error=float(sqrt(np.sum((events * errors) ** 2)) / events.sum()),
-            accepted_cross_section=sigma * ledger["accepted"] / ledger["events"],
-            ledger=ledger,
-        )
-    return classes
-
-
-def _blocks(
-    tasks: Sequence[WTaggingTask], folder: Path, classes: dict[str, SimulatedClass], seed: int
-) -> Iterator[Columns]:
-    """The parts' columns with those that only the whole sample knows, a basket at a time."""
-    pending: list[Columns] = []
-    for task, part in zip(tasks, read_parts(tasks, folder), strict=True):
-        known = dict(part.columns)
-        first = {"run_number": np.full(task.n_jets, seed, dtype=np.int32)}
-        cross = {"cross_section": np.full(task.n_jets, classes[task.process].cross_section)}
-        pending.append(first | known | cross)
-        if sum(len(block["label"]) for block in pending) >= JETS_PER_BASKET:
-            yield {name: _join([block[name] for block in pending]) for name in pending[0]}
-            pending = []
-    if pending:
-        yield {name: _join([block[name] for block in pending]) for name in pending[0]}
-
-
-def _join(columns: Sequence[Any]) -> Any:
-    return Jagged.concatenate(columns) if isinstance(columns[0], Jagged) else np.concatenate(columns)
-
-
-def _metadata(
-    output: Path, command: str, seed: int, request: dict[str, Any], classes: dict[str, SimulatedClass]
-) -> dict[str, Any]:
-    return {
-        "file": {
-            "name": output.name,
-            "tree": _TREE,
-            "entries": sum(c.entries for c in classes.values()),
-            "bytes": output.stat().st_size,
-            "xxh3": file_digest(output),
-        },
-        **provenance(seed, command),
-        "classes": [asdict(c) for c in classes.values()],
-        "request": request,
     }

@@ -9,36 +9,19 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from fivesigma.core.errors import ConfigError, UnknownNameError
 from fivesigma.core.registry import nearest_names, unknown_name
+from fivesigma.studies.evaluation import EvaluateWords
+from fivesigma.studies.words import SampleWords
+from fivesigma.studies.words import Words as _Words
 
 WeightPolicy = Literal["keep", "absolute-rescaled", "pair-cancel", "drop-negative"]
 ColumnType = Literal[
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64"
 ]
 _PACKAGED = "fivesigma:"  # a file name that begins so lies in the package's own sample folder
-
-
-class _Words(BaseModel):
-    """Words of a study: frozen, and any word not declared here is refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SampleWords(_Words):
-    """One sample: its files, and what is special about it."""
-
-    files: tuple[str, ...] = Field(
-        description="files, URLs, globs or folders; 'fivesigma:NAME' is a sample that ships with the package"
-    )
-    tree: str | None = Field(default=None, description="TTree or RNTuple; the only one in the file if left out")
-    label: int | None = Field(
-        default=None, description="1 signal, 0 background; if left out, `labels` decides event by event"
-    )
-    weight: str | None = Field(default=None, description="expression that multiplies the study's weight")
-    entries: int | None = Field(default=None, ge=0, description="entries that all files together must have")
 
 
 class RemoteWords(_Words):
@@ -64,6 +47,21 @@ class ReweightWords(_Words):
     )
     to: Literal["signal", "background"] = Field(default="background", description="the class that keeps its spectrum")
     bins: int = Field(default=20, ge=1, description="bins a variable, of equal population")
+    method: Literal["histogram", "boosted"] = Field(
+        default="histogram", description="ratio of binned spectra, or of densities learned by boosted trees"
+    )
+    out_of_fold: bool = Field(
+        default=False, description="factors of a fold from the events of the others; always so with `boosted`"
+    )
+    options: dict[str, Any] = Field(default_factory=dict, description="arguments of boosted reweighting")
+
+    @model_validator(mode="after")
+    def _options_belong_to_the_method(self) -> ReweightWords:
+        if self.method == "boosted" and self.mode == "flatten":
+            raise ValueError("boosted reweighting matches one class to the other: use `mode: match`")
+        if self.method == "histogram" and self.options:
+            raise ValueError("`options` are those of `method: boosted`")
+        return self
 
 
 class InputWords(_Words):
@@ -77,7 +75,9 @@ class ModelWords(_Words):
     """One model: an estimator, what it sees, and how it takes signed weights."""
 
     estimator: str = Field(description="a name that `fivesigma studies estimators` lists")
-    inputs: str | None = Field(default=None, description="a name under `inputs`")
+    inputs: str | tuple[str, ...] | None = Field(
+        default=None, description="a name under `inputs`; several for a network that takes them apart"
+    )
     scores: tuple[str, ...] = Field(
         default=(), description="models whose scores join the inputs; fitted on the validation fold"
     )
@@ -91,38 +91,26 @@ class ModelWords(_Words):
     train_on: str | None = Field(
         default=None, description="selection of the events that the model learns from; all if left out"
     )
+    warm_start: str | None = Field(
+        default=None, description="model whose network, of the same fold, this one begins with and trains on"
+    )
     options: dict[str, Any] = Field(default_factory=dict, description="arguments of the estimator")
+    search: dict[str, tuple[Any, ...]] = Field(
+        default_factory=dict, description="ranges of options for `fivesigma search`: [low, high, log|int] or [a, b, choice]"
+    )
 
     @model_validator(mode="after")
     def _sees_something(self) -> ModelWords:
         if self.inputs is None and not self.scores:
             raise ValueError("a model needs `inputs`, `scores`, or both")
+        if self.scores and not isinstance(self.inputs, str | None):
+            raise ValueError("a model takes either several `inputs` or `scores`")
         return self
 
-
-class YieldWords(_Words):
-    """Expected yields before the cut on the classifier, for significance."""
-
-    signal: float = Field(default=100.0, gt=0, description="expected signal events")
-    background: float = Field(default=1000.0, gt=0, description="expected background events")
-    background_uncertainty: float = Field(
-        default=0.1, ge=0, description="relative systematic uncertainty σ_B of the background"
-    )
-
-
-class EvaluateWords(_Words):
-    """What is measured on out-of-fold scores, and against what."""
-
-    metrics: tuple[str, ...] = ("auc", "rejection_at_0.5", "rejection_at_0.2", "significance_improvement_at_0.5")
-    baseline: str = Field(description="the model that all others are compared with, event by event")
-    replicas: int = Field(default=200, ge=20, description="bootstrap replicas")
-    bins: dict[str, tuple[float, ...]] = Field(
-        default_factory=dict, description="edges of bins in which rejection is measured"
-    )
-    restricted: dict[str, str] = Field(
-        default_factory=dict, description="name and selection of restricted phase spaces"
-    )
-    yields: YieldWords = YieldWords()
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The names under `inputs` that it sees."""
+        return (self.inputs,) if isinstance(self.inputs, str) else self.inputs or ()
 
 
 class ExplainWords(_Words):
@@ -201,14 +189,19 @@ class StudyDefinition(FlowWords):
     @model_validator(mode="after")
     def _names_are_known(self) -> StudyDefinition:
         for name, model in self.models.items():
-            if model.inputs is not None and model.inputs not in self.inputs:
-                raise ValueError(f"models.{name}.inputs: {unknown_name('input', model.inputs, self.inputs)}")
+            for seen in model.input_names:
+                if seen not in self.inputs:
+                    raise ValueError(f"models.{name}.inputs: {unknown_name('input', seen, self.inputs)}")
             for score in model.scores:
                 if score not in self.models or self.models[score].scores:
                     plain = [m for m, words in self.models.items() if not words.scores]
                     raise ValueError(
                         f"models.{name}.scores: {unknown_name('model with scores of its own', score, plain)}"
                     )
+            if (first := model.warm_start) is not None:
+                plain = [m for m, words in self.models.items() if words.warm_start is None and not words.scores]
+                if first not in plain:
+                    raise ValueError(f"models.{name}.warm_start: {unknown_name('model to begin with', first, plain)}")
         for where, names in (("evaluate.baseline", [self.evaluate.baseline]), ("explain.models", self.explain.models)):
             for name in names:
                 if name not in self.models:
@@ -216,6 +209,14 @@ class StudyDefinition(FlowWords):
         if self.labels is None and any(sample.label is None for sample in self.samples.values()):
             raise ValueError("every sample needs a `label`, or the study needs a `labels` expression")
         return self
+
+    def features_of(self, model: ModelWords) -> tuple[str | None, dict[str, Any]]:
+        """The kind of features that a model sees, and their options; None for a model of scores alone."""
+        if not isinstance(model.inputs, tuple):
+            words = self.inputs[model.inputs] if model.inputs is not None else None
+            return (None, {}) if words is None else (words.features, words.options)
+        parts = {name: self.inputs[name].model_dump() for name in model.inputs}
+        return "several", {"parts": parts}
 
 
 W = TypeVar("W", bound=FlowWords)
@@ -368,6 +369,8 @@ def _accept_conditions(name: str, model: ModelWords) -> None:
                 f"models.{name}.{word}: the estimator {model.estimator!r} takes none; "
                 f"those that do: {', '.join(known) or 'none'}"
             )
+    if model.warm_start is not None and "warm_start" not in inspect.signature(ESTIMATORS[model.estimator]).parameters:
+        raise ConfigError(f"models.{name}.warm_start: the estimator {model.estimator!r} is no network to go on with")
 
 
 def _with_ingredients(definition: StudyDefinition, models: Sequence[str]) -> dict[str, ModelWords]:
@@ -376,7 +379,9 @@ def _with_ingredients(definition: StudyDefinition, models: Sequence[str]) -> dic
     for name in models:
         if name not in definition.models:
             raise UnknownNameError(unknown_name("model", name, definition.models))
-        wanted |= {name, *definition.models[name].scores}
+        words = definition.models[name]
+        wanted |= {name, *words.scores}
+        wanted |= {first for n in list(wanted) if (first := definition.models[n].warm_start) is not None}
     return {name: words for name, words in definition.models.items() if name in wanted}
 
 

@@ -1,29 +1,30 @@
-"""Gradient-boosted decision trees by LightGBM, saved as its text."""
+"""Gradient-boosted decision trees by LightGBM, for classification."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Self
 
 import lightgbm
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
-from fivesigma.core.errors import ModelError
 from fivesigma.core.estimator import ESTIMATORS, Labelled
-from fivesigma.core.integrity import atomic_path, file_digest, write_json
-from fivesigma.core.progress import progress
 from fivesigma.models.binary_classifier import BinaryClassifier, two_columns
-from fivesigma.models.model_folder import read_model_json
 from fivesigma.models.training_inputs import check_weight, prediction_inputs, training_inputs
+from fivesigma.trees.lightgbm_model import LightGbmModel, add_to_first_tree, lightgbm_dataset
 
 
 @ESTIMATORS.register("boosted-trees")
-class BoostedTrees(BinaryClassifier):
-    """Boosted trees with log loss; what TMVA calls BDTG (``NTrees, Shrinkage, MaxDepth, MinNodeSize``).
+class BoostedTrees(LightGbmModel, BinaryClassifier):
+    """Boosted trees with log loss; what TMVA calls BDTG and scikit-learn gradient boosting.
 
-    Stops early where a validation sample is given, and keeps the best number of trees. Negative weights are refused:
-    LightGBM would train on them silently, with leaves whose Hessian is negative.
+    Stops early where a validation sample is given, and keeps the best number of trees.
+
+    Signed weights are taken as they are: the gradient w (p − y) of each event is signed, its second derivative counts
+    as |w| p (1 − p). A leaf that stands still then has Σ w (p − y) = 0, as it should, and no step can go the wrong
+    way. LightGBM's own step divides by Σ w p (1 − p), which is near zero or negative in leaves where weights cancel.
+    Without negative weights both are the same, and LightGBM's own is used.
 
     Parameters
     ----------
@@ -35,6 +36,10 @@ class BoostedTrees(BinaryClassifier):
         the most leaves of a tree, and its depth (MaxDepth), −1 for any.
     min_events_in_leaf
         MinNodeSize, as a number of events.
+    min_hessian_in_leaf
+        the least sum of w p (1 − p) in a leaf, with weights of mean 1.
+    min_gain
+        the least gain in loss for which a node is split.
     row_fraction, column_fraction
         fractions of events and of variables drawn for each tree.
     l2
@@ -46,10 +51,7 @@ class BoostedTrees(BinaryClassifier):
     """
 
     estimator_name = "boosted-trees"
-    accepts_negative_weight = False
-
-    history_: list[dict[str, float]]
-    """Log loss after each tree: ``{"tree", "train_loss", "validation_loss"}`` (validation only if given)."""
+    accepts_negative_weight = True
 
     def __init__(
         self,
@@ -59,6 +61,8 @@ class BoostedTrees(BinaryClassifier):
         leaves: int = 31,
         depth: int = -1,
         min_events_in_leaf: int = 50,
+        min_hessian_in_leaf: float = 1e-3,
+        min_gain: float = 0.0,
         row_fraction: float = 1.0,
         column_fraction: float = 1.0,
         l2: float = 0.0,
@@ -71,6 +75,8 @@ class BoostedTrees(BinaryClassifier):
         self.leaves = leaves
         self.depth = depth
         self.min_events_in_leaf = min_events_in_leaf
+        self.min_hessian_in_leaf = min_hessian_in_leaf
+        self.min_gain = min_gain
         self.row_fraction = row_fraction
         self.column_fraction = column_fraction
         self.l2 = l2
@@ -84,100 +90,52 @@ class BoostedTrees(BinaryClassifier):
         Raises
         ------
         InvalidInputsError, InvalidWeightError
-            see ``training_inputs``; negative weights are refused, in ``validation`` too.
+            see ``training_inputs``; the weights of ``validation`` need a positive sum, too.
         """
         X, y, weight, self.classes_ = training_inputs(self, X, y, weight)
-        train = lightgbm.Dataset(X, y, weight=weight / weight.mean(), params={"verbosity": -1})
-        valid_sets, valid_names = [train], ["train"]
-        if validation is not None:
-            w = check_weight(self, validation.weight, len(validation.X))
-            X_validation = prediction_inputs(self, validation.X)
-            y_validation = (np.asarray(validation.y) == self.classes_[1]).astype(np.int8)
-            valid_sets.append(train.create_valid(X_validation, y_validation, weight=w / w.mean()))
-            valid_names.append("validation")
-        self.history_ = []
-        with progress(self.trees, "boosted trees", "trees") as advance:
-            callbacks: list[Any] = [_History(self.history_, advance)]
-            if validation is not None and self.patience > 0:
-                callbacks.append(lightgbm.early_stopping(self.patience, verbose=False))
-            self.booster_ = lightgbm.train(
-                self._parameters(),
-                train,
-                self.trees,
-                valid_sets=valid_sets,
-                valid_names=valid_names,
-                callbacks=callbacks,
-            )
-        best = self.booster_.best_iteration if self.booster_.best_iteration > 0 else self.booster_.current_iteration()
-        self.booster_ = lightgbm.Booster(model_str=self.booster_.model_to_string(num_iteration=best))
+        held_out = None if validation is None else self._held_out(validation)
+        if (weight < 0).any() or (held_out is not None and (held_out[2] < 0).any()):
+            return self._fit_signed(X, y, weight / weight.mean(), held_out)
+        train = lightgbm_dataset(X, y, weight / weight.mean())
+        check = None if held_out is None else train.create_valid(held_out[0], held_out[1], weight=held_out[2])
+        self.grow(train, {"objective": "binary", "metric": "binary_logloss"}, validation=check, patience=self.patience)
         return self
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Probabilities of background and signal, shape (event, 2)."""
-        X = prediction_inputs(self, X)
-        return two_columns(np.asarray(self.booster_.predict(X, num_threads=self.threads)))
+        return two_columns(expit(self.raw_score(prediction_inputs(self, X))))
 
-    @property
-    def n_parameters(self) -> int:
-        """Cuts and leaf values of all trees."""
-        leaves = sum(tree["num_leaves"] for tree in self.booster_.dump_model()["tree_info"])
-        return int(leaves + 2 * (leaves - self.booster_.num_trees()))
+    def _held_out(self, validation: Labelled) -> tuple[NDArray[Any], NDArray[np.int8], NDArray[np.float64]]:
+        weight = check_weight(self, validation.weight, len(validation.X))
+        y = (np.asarray(validation.y) == self.classes_[1]).astype(np.int8)
+        return prediction_inputs(self, validation.X), y, weight / weight.mean()
 
-    def save(self, folder: Path) -> None:
-        """Write ``model.json`` and ``trees.txt`` (LightGBM's text) into ``folder``."""
-        path = Path(folder) / "trees.txt"
-        with atomic_path(path) as temporary:
-            temporary.write_text(self.booster_.model_to_string(), encoding="utf-8")
-        content = {"files": {path.name: file_digest(path)}, **self._description(), "history": self.history_}
-        write_json(Path(folder) / "model.json", {"estimator": self.estimator_name, **content})
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read what ``save`` wrote; predictions are identical.
-
-        Raises
-        ------
-        ModelError
-            if the folder is incomplete, damaged or holds another estimator.
-        """
-        content = read_model_json(folder, cls.estimator_name)
-        model = cls._described(content)
-        model.history_ = content["history"]
-        try:
-            model.booster_ = lightgbm.Booster(model_str=(Path(folder) / "trees.txt").read_text(encoding="utf-8"))
-        except lightgbm.basic.LightGBMError as error:
-            raise ModelError(f"cannot read {Path(folder) / 'trees.txt'}: {error}") from error
-        return model
-
-    def _parameters(self) -> dict[str, Any]:
-        return {
-            "objective": "binary",
-            "metric": "binary_logloss",
-            "learning_rate": self.learning_rate,
-            "num_leaves": self.leaves,
-            "max_depth": self.depth,
-            "min_data_in_leaf": self.min_events_in_leaf,
-            "bagging_fraction": self.row_fraction,
-            "bagging_freq": 1 if self.row_fraction < 1.0 else 0,
-            "feature_fraction": self.column_fraction,
-            "lambda_l2": self.l2,
-            "seed": self.seed,
-            "deterministic": True,
-            "force_row_wise": True,
-            "num_threads": self.threads,
-            "verbosity": -1,
-        }
+    def _fit_signed(self, X: NDArray[Any], y: NDArray[np.int8], weight: NDArray[np.float64], held_out: Any) -> Self:
+        signal = weight[y == 1].sum() / weight.sum()
+        start = float(np.log(signal / (1.0 - signal)))
+        train, check = lightgbm_dataset(X, y, weight, start=start), None
+        if held_out is not None:
+            init = np.full(len(held_out[1]), start)
+            check = train.create_valid(held_out[0], held_out[1], weight=held_out[2], init_score=init)
+        self.grow(
+            train,
+            {"objective": signed_gradient, "metric": "none"},
+            validation=check,
+            loss=signed_log_loss,
+            patience=self.patience,
+        )
+        add_to_first_tree(self.booster_, start)
+        return self
 
 
-class _History:
-    """LightGBM's callback: losses after each tree, and progress."""
+def signed_gradient(score: NDArray[np.float64], data: lightgbm.Dataset) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Gradient w (p − y), and |w| p (1 − p) in the place of the second derivative, shape (event,) each."""
+    p, weight = expit(score), data.get_weight()
+    return weight * (p - data.get_label()), np.abs(weight) * p * (1.0 - p)
 
-    def __init__(self, history: list[dict[str, float]], advance: Any) -> None:
-        self.history, self.advance = history, advance
-        self.order = 10  # before early stopping, which leaves by an exception
-        self.before_iteration = False
 
-    def __call__(self, env: Any) -> None:
-        losses = {f"{name}_loss": float(value) for name, _, value, *_ in env.evaluation_result_list}
-        self.history.append({"tree": env.iteration + 1, **losses})
-        self.advance(1)
+def signed_log_loss(score: NDArray[np.float64], data: lightgbm.Dataset) -> tuple[str, float, bool]:
+    """Mean log loss with signed weights, as LightGBM asks for it: name, value, whether larger is better."""
+    weight = data.get_weight().astype(np.float64)
+    loss = np.logaddexp(0.0, np.where(data.get_label() > 0, -score, score))
+    return "loss", float(weight @ loss / weight.sum()), False

@@ -1,29 +1,22 @@
-"""Random forest by scikit-learn, saved through skops, which builds known types only and never executes code."""
+"""Random forest by scikit-learn, for classification."""
 
 from __future__ import annotations
 
-import zipfile
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import skops.io
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 
-from fivesigma.core.errors import ModelError
 from fivesigma.core.estimator import ESTIMATORS, Labelled
-from fivesigma.core.integrity import atomic_path, file_digest, write_json
 from fivesigma.models.binary_classifier import BinaryClassifier
-from fivesigma.models.model_folder import read_model_json
 from fivesigma.models.training_inputs import prediction_inputs, training_inputs
-
-TRUSTED = ("sklearn.tree._tree.Tree",)
-"""The one type beyond skops's own list that a saved forest holds: scikit-learn's array of nodes."""
+from fivesigma.trees.criterion import Criterion, splitting
+from fivesigma.trees.scikit_learn_model import ScikitLearnModel
 
 
 @ESTIMATORS.register("random-forest")
-class RandomForest(BinaryClassifier):
+class RandomForest(ScikitLearnModel, BinaryClassifier):
     """Trees on bootstrapped events with random variables at each node (Breiman 2001); TMVA's ``UseRandomisedTrees``
     BDT.
 
@@ -31,10 +24,16 @@ class RandomForest(BinaryClassifier):
     ----------
     trees
         NTrees.
-    depth
-        the greatest depth (MaxDepth), or None.
+    criterion
+        "gini", "entropy" or "squared-error" (SeparationType).
+    depth, leaves
+        the greatest depth (MaxDepth) and the most leaves of a tree, or None.
     min_events_in_leaf
         MinNodeSize, as a number of events.
+    min_weight_fraction_in_leaf
+        MinNodeSize, as a fraction of the sum of weights.
+    min_gain
+        the least decrease of impurity for which a node is split, weighted by the node's share of all weight.
     variables_per_node
         variables tried at each node (UseNvars): a number, a fraction or "sqrt".
     seed, threads
@@ -45,20 +44,29 @@ class RandomForest(BinaryClassifier):
 
     estimator_name = "random-forest"
     accepts_negative_weight = False
+    kind = RandomForestClassifier
 
     def __init__(
         self,
         *,
         trees: int = 200,
+        criterion: Criterion = "gini",
         depth: int | None = 12,
+        leaves: int | None = None,
         min_events_in_leaf: int = 20,
+        min_weight_fraction_in_leaf: float = 0.0,
+        min_gain: float = 0.0,
         variables_per_node: int | float | str = "sqrt",
         seed: int = 1,
         threads: int = 1,
     ) -> None:
         self.trees = trees
+        self.criterion = criterion
         self.depth = depth
+        self.leaves = leaves
         self.min_events_in_leaf = min_events_in_leaf
+        self.min_weight_fraction_in_leaf = min_weight_fraction_in_leaf
+        self.min_gain = min_gain
         self.variables_per_node = variables_per_node
         self.seed = seed
         self.threads = threads
@@ -75,17 +83,18 @@ class RandomForest(BinaryClassifier):
 
         Raises
         ------
+        ConfigError
+            for an unknown criterion.
         InvalidInputsError, InvalidWeightError
             see ``training_inputs``.
         """
         X, y, weight, self.classes_ = training_inputs(self, X, y, weight, dtype=np.float32)
         self.forest_ = RandomForestClassifier(
             n_estimators=self.trees,
-            max_depth=self.depth,
-            min_samples_leaf=self.min_events_in_leaf,
             max_features=self.variables_per_node,
             random_state=self.seed,
             n_jobs=self.threads,
+            **self.stopping() | splitting(self.criterion, self.min_gain),
         ).fit(X, y, sample_weight=weight / weight.mean())
         self.forest_.n_jobs = 1  # threads would add the trees up in any order: predictions would differ in the last bit
         return self
@@ -94,38 +103,3 @@ class RandomForest(BinaryClassifier):
         """Probabilities of background and signal, shape (event, 2)."""
         X = prediction_inputs(self, X, dtype=np.float32)
         return np.asarray(self.forest_.predict_proba(X), dtype=np.float64)
-
-    @property
-    def n_parameters(self) -> int:
-        """Cuts (variable and value) and leaf values of all trees."""
-        trees = [tree.tree_ for tree in self.forest_.estimators_]
-        return int(sum(tree.n_leaves + 2 * (tree.node_count - tree.n_leaves) for tree in trees))
-
-    def save(self, folder: Path) -> None:
-        """Write ``model.json`` and ``forest.skops`` into ``folder``."""
-        path = Path(folder) / "forest.skops"
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(skops.io.dumps(self.forest_, compression=zipfile.ZIP_DEFLATED))
-        content = {"files": {path.name: file_digest(path)}, **self._description()}
-        write_json(Path(folder) / "model.json", {"estimator": self.estimator_name, **content})
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read what ``save`` wrote; predictions are identical.
-
-        Raises
-        ------
-        ModelError
-            if the folder is incomplete, damaged, holds another estimator, or types that a forest does not have.
-        """
-        model = cls._described(read_model_json(folder, cls.estimator_name))
-        path = Path(folder) / "forest.skops"
-        untrusted = sorted(set(skops.io.get_untrusted_types(file=path)) - set(TRUSTED))
-        if untrusted:
-            raise ModelError(
-                f"{path} holds types that no random forest has, and was not loaded: {', '.join(untrusted)}"
-            )
-        model.forest_ = skops.io.load(path, trusted=list(TRUSTED))
-        if not isinstance(model.forest_, RandomForestClassifier):
-            raise ModelError(f"{path} holds a {type(model.forest_).__name__}, expected a RandomForestClassifier")
-        return model

@@ -1,6 +1,7 @@
 """The report's figures: each function takes results or arrays and gives a `Plot`, which holds what it draws as data."""
 
 from fivesigma.report.figures.calibration import reliability
+from fivesigma.report.figures.coverage import coverage_curves, gain_against_training, width_against_distance
 from fivesigma.report.figures.images import (
     average_images,
     convolved_differences,
@@ -20,6 +21,14 @@ from fivesigma.report.figures.roc import (
     significance_improvement,
 )
 from fivesigma.report.figures.scores import cut_efficiencies, overtraining_check
+from fivesigma.report.figures.systematics import (
+    data_simulation,
+    flatness_summary,
+    mass_sculpting,
+    nuisance_profile,
+    shifted_roc,
+    significance_scan,
+)
 from fivesigma.report.figures.training import convergence
 
 __all__ = [
@@ -29,13 +38,19 @@ __all__ = [
     "conditional_distribution",
     "convergence",
     "convolved_differences",
+    "coverage_curves",
     "cut_efficiencies",
+    "data_simulation",
     "first_layer_filters",
+    "flatness_summary",
     "gain_against_cost",
+    "gain_against_training",
     "image_difference",
     "input_variable",
     "linear_correlations",
+    "mass_sculpting",
     "most_activating_images",
+    "nuisance_profile",
     "overtraining_check",
     "permutation_importance",
     "pixel_correlations",
@@ -43,5 +58,8 @@ __all__ = [
     "rejection_summary",
     "reliability",
     "reweighting_closure",
+    "shifted_roc",
     "significance_improvement",
+    "significance_scan",
+    "width_against_distance",
 ]

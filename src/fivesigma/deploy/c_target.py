@@ -1,0 +1,179 @@
+"""The target ``c``: trees in one C99 header, with a test program and a fuzzer."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fivesigma.core.errors import ArtifactError, ConfigError
+from fivesigma.core.registry import unknown_name
+from fivesigma.deploy.c_source import array, bits_of, identifiers, render
+from fivesigma.deploy.c_trees import Layout, header
+from fivesigma.deploy.compiler import Compiler, shared_library
+from fivesigma.deploy.parity import ADVERSARIAL, Proof, proof_inputs
+from fivesigma.deploy.target import TARGETS, Answers, Written, check_options
+from fivesigma.deploy.trained_model import Float64, TrainedModel
+from fivesigma.deploy.tree_ensemble import ensemble_on_inputs, events_at_cuts, tree_learner
+
+PROBABILITY_TOLERANCE = 1e-15
+"""Of probabilities: exp differs in its last bit from one C library to another; scores are exact."""
+VECTORS = 500
+"""Of the proof's inputs, how many the test program holds."""
+FUZZ_FLAGS = "-g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all"
+
+
+@TARGETS.register("c")
+@dataclass(frozen=True)
+class CTrees:
+    """One C99 header for boosted trees and forests; see ``docs/deploy.md``.
+
+    ``layout``: "bitvectors" (fast; trees of at most 64 leaves), "nested" (readable if … else …), "nodes" (compact, any
+    trees), or "auto" (bitvectors where they fit, otherwise nodes).
+    """
+
+    kind: ClassVar[str] = "c"
+    layout: Layout = "auto"
+
+    def __post_init__(self) -> None:
+        if self.layout not in get_args(Layout):
+            raise ConfigError(unknown_name("layout", str(self.layout), get_args(Layout)))
+
+    def write(self, model: TrainedModel, folder: Path, name: str, seed: int) -> Written:
+        """Write ``NAME.h``."""
+        learner, ensemble = tree_learner(model), ensemble_on_inputs(model)
+        (folder / f"{name}.h").write_text(header(model, ensemble, name, self.layout), encoding="utf-8")
+        cuts = [
+            np.concatenate([tree.threshold[tree.feature == i] for tree in ensemble.trees])
+            for i in range(len(model.inputs))
+        ]
+
+        def expected(inputs: Float64) -> Answers:
+            score = learner.score(model.estimator, model.scaled(inputs))
+            probability = ensemble.probability(score)
+            finite = np.isfinite(inputs).all(axis=1) & (np.abs(inputs) < np.finfo(np.float32).max).all(axis=1)
+            probability[finite] = model.probability(inputs[finite])
+            return {"score": score, "batch": score, "probability": probability}
+
+        return Written(
+            proof_inputs(
+                model,
+                cuts,
+                seed=seed,
+                at_cuts=lambda low, high: events_at_cuts(ensemble, low, high, seed=seed, most=ADVERSARIAL),
+            ),
+            expected,
+            {"score": 0.0, "batch": 0.0, "probability": PROBABILITY_TOLERANCE},
+            {
+                "trees": len(ensemble.trees),
+                "leaves": ensemble.leaves,
+                "cuts": sum(len(t.feature) for t in ensemble.trees),
+            },
+            (
+                f'#include "{name}.h", and compile with: cc -std=c99 -O3 -march=native -ffp-contract=off yours.c -lm',
+                f"test it: {_test_command(name)}",
+            ),
+        )
+
+    def write_test(self, model: TrainedModel, folder: Path, name: str, proof: Proof) -> None:
+        """Write ``test_NAME.c`` and ``fuzz_NAME.c``."""
+        members = identifiers(model.inputs)
+        chosen = np.unique(np.linspace(0, len(proof.inputs) - 1, VECTORS).astype(np.int64))
+        words = {"name": name, "members": members}
+        test = render(
+            "trees_test.c.jinja",
+            **words,
+            command=_test_command(name),
+            vectors=len(chosen),
+            inputs=array("uint64_t", "inputs", bits_of(proof.inputs[chosen])),
+            expected=array("uint64_t", "expected", bits_of(proof.expected["score"][chosen])),
+        )
+        (folder / f"test_{name}.c").write_text(test, encoding="utf-8")
+        probability = np.asarray(proof.expected["probability"])
+        fuzz = render(
+            "trees_fuzz.c.jinja",
+            **words,
+            command=f"cc -std=c99 {FUZZ_FLAGS} fuzz_{name}.c -lm -o fuzz_{name} && ./fuzz_{name}",
+            bounded=bool((probability >= 0).all() and (probability <= 1).all()),
+            scale=f"{float(np.nanmax(np.abs(proof.inputs[: len(proof.inputs) // 4]))):.6g}",
+            seed=88172645463325252,
+        )
+        (folder / f"fuzz_{name}.c").write_text(fuzz, encoding="utf-8")
+
+    @classmethod
+    def open(cls, folder: Path, name: str, details: Mapping[str, Any]) -> CompiledTrees:  # noqa: ARG003 contract
+        """Compile and load the header."""
+        return CompiledTrees(folder, name)
+
+    def check_all(self, model: TrainedModel, folder: Path, name: str, details: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002 contract
+        """Nothing that the proof's inputs do not cover."""
+        return {}
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> CTrees:
+        """``layout`` only."""
+        check_options(cls, options)
+        return cls(**options)
+
+
+def _test_command(name: str) -> str:
+    flags = "-std=c99 -Wall -Wextra -Werror -pedantic -O2 -ffp-contract=off"
+    return f"cc {flags} test_{name}.c -lm -o test_{name} && ./test_{name}"
+
+
+class CompiledTrees:
+    """A generated header, compiled by the system's compiler and called through ctypes."""
+
+    def __init__(self, folder: Path, name: str, *options: str, compiler: Compiler | None = None) -> None:
+        if not (folder / f"{name}.h").is_file():
+            raise ArtifactError(f"{folder / f'{name}.h'} is missing")
+        source = f"""
+#include "{name}.h"
+void scores(const {name}_features *event, size_t events, double *score);
+void single(const {name}_features *event, size_t events, double *score, double *probability);
+const char *feature(size_t i);
+size_t size(void);
+void scores(const {name}_features *event, size_t events, double *score) {{ {name}_scores(event, events, score); }}
+void single(const {name}_features *event, size_t events, double *score, double *probability)
+{{
+    size_t i;
+    for (i = 0; i < events; ++i) {{
+        score[i] = {name}_score(event + i);
+        probability[i] = {name}_probability(event + i);
+    }}
+}}
+const char *feature(size_t i) {{ return {name}_feature_name(i); }}
+size_t size(void) {{ return sizeof({name}_features); }}
+"""
+        self._library = shared_library(source, folder, compiler=compiler, options=options or ("-std=c99", "-O2"))
+        self._library.feature.restype = ctypes.c_char_p
+        self._library.size.restype = ctypes.c_size_t
+        n = self._library.size() // ctypes.sizeof(ctypes.c_double)
+        self.inputs = tuple(self._library.feature(ctypes.c_size_t(i)).decode() for i in range(n))
+
+    def predict(self, values: NDArray[Any]) -> Float64:
+        """Probabilities, of shape (event,)."""
+        return np.asarray(self.answers(values)["probability"])
+
+    def scores(self, values: NDArray[Any]) -> Float64:
+        """By the function of many events, of shape (event,)."""
+        events = np.ascontiguousarray(values, dtype=np.float64)
+        batch = np.empty(len(events))
+        self._library.scores(_pointer(events), ctypes.c_size_t(len(events)), _pointer(batch))
+        return batch
+
+    def answers(self, values: NDArray[Any]) -> Answers:
+        """Score of the function of one event, score of the batch function, probability."""
+        events = np.ascontiguousarray(values, dtype=np.float64)
+        single, probability = np.empty(len(events)), np.empty(len(events))
+        self._library.single(_pointer(events), ctypes.c_size_t(len(events)), _pointer(single), _pointer(probability))
+        return {"score": single, "batch": self.scores(events), "probability": probability}
+
+
+def _pointer(values: NDArray[Any]) -> ctypes.c_void_p:
+    return values.ctypes.data_as(ctypes.c_void_p)
