@@ -50,7 +50,7 @@ seeds: .venv/dev.installed
 
 .venv/dev.installed: .venv/demo.installed
 	@echo "installing what tests, documentation and simulation need into .venv (once)"
-	$(PIP) --only-binary pythia8mc,fastjet,xrootd --editable '.[dev,docs,sim,dask,xrootd]'
+	$(PIP) --only-binary pythia8mc,fastjet,xrootd --editable '.[dev,docs,sim,bayes,dask,deploy,search,xrootd]'
 	@touch $@
 
 clean:
