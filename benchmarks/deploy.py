@@ -228,7 +228,7 @@ def tl2cgen_from_c(path: Path, folder: Path, X: NDArray[np.float64]) -> tuple[Jo
         check=True,
     )
     score = np.empty(len(X))
-    return calling(ctypes.CDLL(str(output)).single, X.copy(), score), answer.stdout.strip()
+    return calling(ctypes.CDLL(str(output)).single, X.copy(), score), answer.stdout.split()[-1]
 
 
 def calling(function: Any, X: NDArray[np.float64], score: NDArray[np.float64]) -> Job:

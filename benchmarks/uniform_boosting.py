@@ -86,7 +86,8 @@ def training_events() -> np.ndarray[Any, Any]:
     names = (*peer.TRAIN_FEATURES, *peer.UNIFORM_FEATURES, "labels")
     table = np.stack([tree[name].array(library="np") for name in names], axis=1)
     table[:, 3:5] /= table[:, 3:5].std(axis=0)
-    return table[peer.orders(len(table))[0][: peer.MANY]]
+    chosen: np.ndarray[Any, Any] = table[peer.orders(len(table))[0][: peer.MANY]]
+    return chosen
 
 
 def against(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,7 +83,7 @@ def test_reduced_study(tmp_path: Path) -> None:
     changes = {"experiments": 6, "train_events": 1500, "test_events": 2000, "learners": learners}
     words = SignedWeightsWords.model_validate(content | changes)
     result = find_flow("signed-weights").run(words, RunDirectory.create(tmp_path / "run"), workers=1)
-    value = {(row["model"], row["metric"]): row for row in result.results}
+    value: dict[tuple[str, str], Any] = {(row["model"], row["metric"]): row for row in result.results}
     for learner in learners:
         unbiased, bent = (
             value[f"{learner}, {policy}", "bias_squared"] for policy in ("pair-cancel", "absolute-rescaled")

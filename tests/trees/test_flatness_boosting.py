@@ -69,7 +69,7 @@ def test_gradients_are_those_of_hep_ml(case: str, dalitz: tuple[Any, Any, Any]) 
 def slow_pull(score: Any, weight: Any, groups: list[Any], power: float) -> Any:
     """By definition: shares of weight below, half of what is equal."""
 
-    def position(i: int, members: Any) -> Any:
+    def position(i: Any, members: Any) -> Any:
         below, equal = score[members] < score[i], score[members] == score[i]
         return (weight[members] @ below + 0.5 * (weight[members] @ equal)) / weight[members].sum()
 
@@ -199,7 +199,7 @@ def test_options_that_cannot_be_meant() -> None:
         ({"locality": "neighbours", "neighbours": 99}, "99 neighbours, but class 0 has"),
     ):
         with pytest.raises(ConfigError, match=message):
-            FlatnessBoosting(**options).fit(X, y, nuisance=z)  # type: ignore[arg-type]
+            FlatnessBoosting(**options).fit(X, y, nuisance=z)
     with pytest.raises(ConfigError, match="uboost is uniform in one class"):
         UBoost(uniform_label="both").fit(X, y, nuisance=z)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="expected target_efficiency between 0 and 1"):
@@ -209,14 +209,14 @@ def test_options_that_cannot_be_meant() -> None:
 class FlatInFirst(FlatnessBoosting):
     """Told to be uniform in its first input, as scikit-learn's checks cannot tell it."""
 
-    def fit(self, X: Any, y: Any, weight: Any = None, *, validation: Any = None) -> Any:
+    def fit(self, X: Any, y: Any, weight: Any = None, *, validation: Any = None) -> Any:  # type: ignore[override]
         return super().fit(X, y, weight, nuisance=first_input(X))
 
 
 class UBoostInFirst(UBoost):
     """Likewise."""
 
-    def fit(self, X: Any, y: Any, weight: Any = None, *, validation: Any = None) -> Any:
+    def fit(self, X: Any, y: Any, weight: Any = None, *, validation: Any = None) -> Any:  # type: ignore[override]
         return super().fit(X, y, weight, nuisance=first_input(X))
 
 

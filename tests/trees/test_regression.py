@@ -73,7 +73,7 @@ def test_refused_options_and_inputs() -> None:
         ({"loss": "huber", "huber_width": 0.0}, "huber_width must be positive"),
     ):
         with pytest.raises(ConfigError, match=message):
-            BoostedTreesRegressor(**options).fit(NOTHING, ENERGY)  # type: ignore[arg-type]
+            BoostedTreesRegressor(**options).fit(NOTHING, ENERGY)
     with pytest.raises(ConfigError, match="unknown loss 'huber'"):
         RandomForestRegressor(loss="huber").fit(NOTHING, ENERGY)  # type: ignore[arg-type]
     with pytest.raises(InvalidWeightError, match="cannot learn from negative weights"):

@@ -130,12 +130,17 @@ class BoostedTrees(LightGbmModel, BinaryClassifier):
 
 def signed_gradient(score: NDArray[np.float64], data: lightgbm.Dataset) -> tuple[NDArray[Any], NDArray[Any]]:
     """Gradient w (p − y), and |w| p (1 − p) in the place of the second derivative, shape (event,) each."""
-    p, weight = expit(score), data.get_weight()
-    return weight * (p - data.get_label()), np.abs(weight) * p * (1.0 - p)
+    p, (y, weight) = expit(score), _labelled(data)
+    return weight * (p - y), np.abs(weight) * p * (1.0 - p)
 
 
 def signed_log_loss(score: NDArray[np.float64], data: lightgbm.Dataset) -> tuple[str, float, bool]:
     """Mean log loss with signed weights, as LightGBM asks for it: name, value, whether larger is better."""
-    weight = data.get_weight().astype(np.float64)
-    loss = np.logaddexp(0.0, np.where(data.get_label() > 0, -score, score))
+    y, weight = _labelled(data)
+    loss = np.logaddexp(0.0, np.where(y > 0, -score, score))
     return "loss", float(weight @ loss / weight.sum()), False
+
+
+def _labelled(data: lightgbm.Dataset) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Labels and weights as LightGBM holds them (float32)."""
+    return np.asarray(data.get_label(), np.float64), np.asarray(data.get_weight(), np.float64)
