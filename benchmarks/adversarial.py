@@ -75,12 +75,12 @@ def alone(duel: Duel) -> None:
     nuisance, shown = duel.nuisance[index], duel.shown[index]
     loss = nn.functional.binary_cross_entropy_with_logits(duel.network(X)[:, 0], y, weight)
     duel.f_optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     duel.f_optimiser.step()
     loss.item()
     own = (shown * duel.adversary(y, nuisance)).mean()  # some score: its value does not matter
     duel.r_optimiser.zero_grad(set_to_none=True)
-    own.backward()  # type: ignore[no-untyped-call]
+    own.backward()
     duel.r_optimiser.step()
 
 

@@ -29,7 +29,7 @@ def main(run: Path) -> None:
         score = own_fold(np.stack([np.load(fold / "scores.npy") for fold in folds]), dataset.fold)
         for centre, colour in COLOURS.items():
             near = np.abs(z - centre) < HALF_WIDTH
-            label = f"|Z − ({centre})| < {HALF_WIDTH}"
+            label = f"|Z − {centre}| < {HALF_WIDTH}" if centre >= 0 else f"|Z + {-centre}| < {HALF_WIDTH}"
             axis.hist(score[near], bins, density=True, histtype="step", linewidth=1.6, color=colour, label=label)
         axis.set(title=title, xlabel="score f(x)", xlim=(0, 1))
     axes[0].set_ylabel("density, both classes")

@@ -221,7 +221,7 @@ def _two_sample(
     some = [slice(None, None, max(1, -(-len(w) // MOST_TWO_SAMPLE_ROWS))) for w in (weight, data_weight)]
     thinned = [{n: x[rows] for n, x in s.items()} for s, rows in zip((expected, observed), some, strict=True)]
     weights = weight[some[0]], data_weight[some[1]]
-    score, second = two_sample_scores(*thinned, *weights, seed=definition.seed)
+    score, second = two_sample_scores(thinned[0], thinned[1], weights[0], weights[1], seed=definition.seed)
     return classifier_two_sample_test(
         score, second, np.concatenate(weights), n_replicas=definition.evaluate.replicas, seed=definition.seed
     )

@@ -11,7 +11,7 @@ from tests.deploy.models import INPUTS, boosted, toy_events
 from tests.deploy.test_c_trees import change_a_threshold
 
 from fivesigma.core.errors import ArtifactError, FeatureError, OutputError, ParityError
-from fivesigma.deploy import Artifact, CTrees, TrainedModel, c_target, export, load_artifact, verify
+from fivesigma.deploy import Artifact, CTrees, TrainedModel, c_target, c_trees, export, load_artifact, verify
 from fivesigma.deploy.artifact import MANIFEST, write_manifest
 
 
@@ -50,7 +50,7 @@ def test_the_manifest_says_what_it_is_and_how_it_was_proved(exported: Artifact) 
 def test_an_export_that_is_not_the_model_is_not_written(
     model: TrainedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written = c_target.header
+    written = c_trees.header
 
     def wrong(*arguments: Any) -> str:
         text = written(*arguments)

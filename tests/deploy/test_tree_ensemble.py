@@ -72,7 +72,9 @@ def test_nan_goes_the_way_that_lightgbm_learnt(seed: int) -> None:
 @pytest.mark.parametrize("make", [boosted, forest])
 def test_events_at_a_cut_reach_it_so_that_any_changed_cut_is_seen(make: Any) -> None:
     fitted = ensemble_on_inputs(make())
-    leaves = [np.arange(len(tree.value)) + 0.1 for tree in fitted.trees]  # of a forest, neighbours may hold the same
+    leaves = [
+        np.arange(len(tree.value), dtype=np.float64) + 0.1 for tree in fitted.trees
+    ]  # of a forest, neighbours may hold the same
     ensemble = replace(fitted, trees=tuple(replace(t, value=v) for t, v in zip(fitted.trees, leaves, strict=True)))
     low, high = np.array([60.0, 0.0, 0.0]), np.array([100.0, 1.0, 3.0])
     events = events_at_cuts(ensemble, low, high, seed=1, most=10_000)
@@ -103,7 +105,8 @@ def test_what_has_no_form_in_c_is_refused_in_words() -> None:
     X = np.stack([np.repeat([0.0, 1.0, 2.0, 3.0], 100), np.tile([0.0, 1.0], 200)], axis=1)
     y = (X[:, 0] % 2).astype(int)
     options = {"objective": "binary", "verbosity": -1, "num_threads": 1, "min_data_in_leaf": 1, "min_data_per_group": 1}
-    for zero, categorical, match in ((True, "auto", "zero_as_missing"), (False, [0], "categorical")):
+    cases: list[tuple[bool, Any, str]] = [(True, "auto", "zero_as_missing"), (False, [0], "categorical")]
+    for zero, categorical, match in cases:
         events = lightgbm.Dataset(
             X, y, categorical_feature=categorical, params={"zero_as_missing": zero, "verbosity": -1}
         )

@@ -24,7 +24,7 @@ from fivesigma.evaluate.coverage import (
     sample_crps,
 )
 
-N = 20_000
+N = 8_000
 RNG = np.random.default_rng(3)
 MEAN, DEVIATION = RNG.normal(size=N), RNG.uniform(0.5, 2.0, N)
 TRUTH = MEAN + DEVIATION * RNG.normal(size=N)

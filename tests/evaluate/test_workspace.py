@@ -87,7 +87,7 @@ def test_statistics_of_the_simulation_weaken_the_result() -> None:
     values = [
         discovery(pyhf_workspace({"c": channel([9.0, 9.0])}, simulation_statistics=k))
         for k in ("staterror", "shapesys")
-    ]  # type: ignore[arg-type]
+    ]
     assert all(value < 0.9 * without for value in values)
 
 

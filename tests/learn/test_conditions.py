@@ -18,7 +18,7 @@ from fivesigma.studies import load_study, parse_study, resolve_study
 
 FOLDS, SIZE = 3, 600
 NETWORK: dict[str, Any] = {"architecture": {"nodes": [6]}, "epochs": 2, "precision": "float32"}
-X_OF = {"features": "tabular", "feature_options": {"inputs": ["a", "b"], "scaling": "none"}}
+X_OF: dict[str, Any] = {"features": "tabular", "feature_options": {"inputs": ["a", "b"], "scaling": "none"}}
 
 
 @pytest.fixture(scope="module", name="dataset")
@@ -60,7 +60,12 @@ def by_hand(dataset: Dataset, k: int) -> tuple[Any, Any, Any, Any]:
 
 
 def test_a_pivot_is_told_the_nuisances_of_its_training_events(dataset: Dataset, tmp_path: Path) -> None:
-    options = {"network_options": NETWORK, "iterations": 2, "adversary_steps": 2, "adversary_pretraining": 2}
+    options: dict[str, Any] = {
+        "network_options": NETWORK,
+        "iterations": 2,
+        "adversary_steps": 2,
+        "adversary_pretraining": 2,
+    }
     plain = Recipe("plain", "dense", NETWORK, **X_OF)
     pivot = Recipe("pivot", "pivot", options, nuisances=("z",), warm_start="plain", **X_OF)
     found = cross_validate(dataset, dataset.weight, [pivot, plain], tmp_path, n_folds=FOLDS, workers=1)
@@ -72,7 +77,7 @@ def test_a_pivot_is_told_the_nuisances_of_its_training_events(dataset: Dataset, 
 
 
 def test_labels_of_a_target_are_blanked_and_choose_no_epoch(dataset: Dataset, tmp_path: Path) -> None:
-    options = {"network_options": NETWORK, "epochs": 1}
+    options: dict[str, Any] = {"network_options": NETWORK, "epochs": 1}
     recipe = Recipe("reversal", "gradient-reversal", options, domain="data", train_on="a > -1", **X_OF)
     found = cross_validate(dataset, dataset.weight, [recipe], tmp_path, n_folds=FOLDS, workers=1)["reversal"]
     X, y, train, validation = by_hand(dataset, 0)

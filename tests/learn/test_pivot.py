@@ -42,7 +42,7 @@ TINY: dict[str, Any] = {
 
 def toy(n: int, seed: int) -> tuple[Any, Any, Any]:
     columns = draw_pivot_toy(n, n, seed)
-    X = np.stack([columns["x1"], columns["x2"]], axis=1)
+    X = np.stack([np.asarray(columns[name]) for name in ("x1", "x2")], axis=1)
     return X, columns["label"], np.asarray(columns["z"], np.float64)[:, None]
 
 
@@ -92,7 +92,7 @@ def test_a_step_is_down_e_and_down_the_adversarys_own_loss() -> None:
     seen = torch.from_numpy(on)[index] * w / share
     score = torch.sigmoid(copy_f(events.X[index])[:, 0])
     adversary_loss = (seen * copy_r(score.detach(), zed)).sum() / 16
-    adversary_loss.backward()  # type: ignore[no-untyped-call]
+    adversary_loss.backward()
     with torch.no_grad():  # Adam's first step: the learning rate, whatever the size of the gradient
         for p, q in zip(copy_r.parameters(), adversary.parameters(), strict=True):
             assert p.grad is not None

@@ -17,9 +17,8 @@ CPU = torch.device("cpu")
 
 
 def rates(schedule: str, **options: Any) -> list[float]:
-    made = TrainingOptions(
-        epochs=EPOCHS, learning_rate=2.0, schedule=schedule, schedule_factor=0.5, schedule_epochs=4, **options
-    )  # type: ignore[arg-type]
+    common: dict[str, Any] = {"schedule": schedule, "schedule_factor": 0.5, "schedule_epochs": 4}
+    made = TrainingOptions(epochs=EPOCHS, learning_rate=2.0, **common, **options)
     return [learning_rate(i / (EPOCHS * BATCHES), made) for i in range(EPOCHS * BATCHES)]
 
 
@@ -71,7 +70,8 @@ def test_names_of_optimisers_are_torchs_with_the_options_stated() -> None:
         assert kernels["lr"] == 0.2
         if name in {"sgd", "rmsprop"}:
             assert kernels["momentum"] == 0.7
-    assert float(l1_penalty(network).detach()) == pytest.approx(float(network[0].weight.detach().abs().sum()))
+    kernel = network.state_dict()["0.weight"]
+    assert float(l1_penalty(network).detach()) == pytest.approx(float(kernel.abs().sum()))
 
 
 @pytest.mark.parametrize("name", get_args(OptimiserName))

@@ -174,9 +174,9 @@ def test_several_heads_add_up_with_their_weights_and_numbers_are_standardised() 
     }
     network = DeclaredNetwork({"x": (6,)}, {"trunk": {"from": "x", "layers": [{"dense": 5}]}}, heads)
     network.initialise()
-    energy = network.heads["energy"]
-    energy.centre.fill_(100.0)  # type: ignore[union-attr, operator]
-    energy.width.fill_(20.0)  # type: ignore[union-attr, operator]
+    energy = network.head("energy")
+    energy.centre.fill_(100.0)
+    energy.width.fill_(20.0)
     y = torch.stack([torch.arange(50) % 2, 100 + 20 * X[:, 0]], dim=1).float()
     output = network(X)
     expected = LOSSES["bce"].build(2).of(output[:, :1], y[:, 0]) + 0.25 * (output[:, 1] - X[:, 0]).square()

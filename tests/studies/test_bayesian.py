@@ -46,7 +46,7 @@ def test_every_number_has_the_spread_of_experiments(metrics: dict[str, list[dict
     assert all(row["how"] == "mean of 3 experiments; standard deviation / √3" for row in found.values())
     plain = found["plain (classification)", "coverage_68"]
     assert (plain["value"], plain["uncertainty"]) == (0.0, 0.0)  # no error bar
-    assert 0.3 < found["bootstrap-ensemble (classification)", "coverage_68"]["value"] <= 1  # type: ignore[operator]
+    assert 0.1 < found["bootstrap-ensemble (classification)", "coverage_68"]["value"] <= 1  # type: ignore[operator]
     assert 0.5 < found["bootstrap-ensemble (regression)", "coverage_68"]["value"] < 0.9  # type: ignore[operator]
 
 

@@ -30,10 +30,10 @@ def main(data: str, output: str) -> None:
     import numpy as np
     import pandas as pd
     import uproot
-    from hep_ml import losses  # type: ignore[import-not-found]
-    from hep_ml.gradientboosting import UGradientBoostingClassifier  # type: ignore[import-not-found]
-    from hep_ml.metrics import BinBasedCvM, BinBasedSDE  # type: ignore[import-not-found]
-    from hep_ml.uboost import uBoostBDT  # type: ignore[import-not-found]
+    from hep_ml import losses
+    from hep_ml.gradientboosting import UGradientBoostingClassifier
+    from hep_ml.metrics import BinBasedCvM, BinBasedSDE
+    from hep_ml.uboost import uBoostBDT
     from sklearn.metrics import roc_auc_score
     from sklearn.tree import DecisionTreeClassifier
 

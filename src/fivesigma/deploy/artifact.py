@@ -93,7 +93,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / MANIFEST
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        manifest = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{folder} is no artefact: cannot read {path}: {error}") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:

@@ -28,7 +28,7 @@ from fivesigma.deploy.integer_table import (
     write_integer_table,
     write_memory,
 )
-from fivesigma.deploy.lookup_table import Code, map_cells, steps
+from fivesigma.deploy.lookup_table import CellType, Code, map_cells, steps
 from fivesigma.deploy.parity import RANDOM, Proof
 from fivesigma.deploy.target import TARGETS, Answers, Written, check_options
 from fivesigma.deploy.trained_model import Float64, TrainedModel
@@ -125,7 +125,7 @@ class IntegerTable:
         low, high = (float(limit) for limit in self.limits)
         if not low < high:
             raise ConfigError(f"limits: expected the lower first, got {low}, {high}")
-        cell = "uint8" if self.bits <= 8 else "uint16" if self.bits <= 16 else "uint32"
+        cell: CellType = "uint8" if self.bits <= 8 else "uint16" if self.bits <= 16 else "uint32"
         return Code(cell, low, (high - low) / ((1 << self.bits) - 1))
 
     def write_test(self, model: TrainedModel, folder: Path, name: str, proof: Proof) -> None:

@@ -105,6 +105,7 @@ class LookupTable:
             score = code.decode(stored)
             return {name: score if name in {"score", "correctionlib"} else stored for name in tolerances}
 
+        loss = loss_of(model, axes, code)
         details = {
             "axes": [axis.to_json() for axis in axes],
             "bins_before_pruning": {axis.name: axis.bins for axis in wanted},
@@ -116,11 +117,11 @@ class LookupTable:
                 "step": code.step,
                 "working_points": list(code.working_points),
             },
-            "loss": loss_of(model, axes, code),
+            "loss": loss,
             "correctionlib": self.correctionlib,
         }
         say = (
-            f"{n_cells(axes):,} cells of {code.cell}, {path.stat().st_size:,} bytes; {details['loss']['words']}",
+            f"{n_cells(axes):,} cells of {code.cell}, {path.stat().st_size:,} bytes; {loss['words']}",
             f"compile with: cc -std=c99 -D_POSIX_C_SOURCE=200809L -O3 -march=native yours.c (for {name}_map.h)",
         )
         inputs = proof_inputs(model, [axis.edges for axis in axes], seed=seed)
@@ -169,7 +170,7 @@ class LookupTable:
         """By name."""
         check_options(cls, options)
         table = cls(**options)
-        if len(table.limits) != 2 or table.precision <= 0 or table.most_cells < 1:
+        if len(list(table.limits)) != 2 or table.precision <= 0 or table.most_cells < 1:
             raise ConfigError(
                 f"expected two limits, a positive precision and at least one cell, got limits {table.limits}, precision "
                 f"{table.precision}, most_cells {table.most_cells}"

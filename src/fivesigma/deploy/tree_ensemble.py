@@ -210,8 +210,8 @@ def _lightgbm_tree(block: str) -> Tree:
         raise ModelError("LightGBM's zero_as_missing has no form in C here; train without it")
     # Trained without NaN, LightGBM takes a NaN for 0.0; trained with, it goes the default way.
     nan_left = np.where(missing == MISSING_NAN, default_left, threshold >= 0.0)
-    children = (numbers(side, np.int64) for side in ("left_child", "right_child"))
-    return Tree(numbers("split_feature", np.int64), threshold, nan_left, *children, numbers("leaf_value", np.float64))
+    left, right = numbers("left_child", np.int64), numbers("right_child", np.int64)
+    return Tree(numbers("split_feature", np.int64), threshold, nan_left, left, right, numbers("leaf_value", np.float64))
 
 
 def _forest_ensemble(estimator: Any) -> TreeEnsemble:

@@ -61,12 +61,12 @@ class Calibrator:
         if kind == "isotonic":
             fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
             fitted.fit(events.score, events.signal.astype(np.float64), sample_weight=events.weight)
-            return cls(kind, tuple(map(float, fitted.X_thresholds_)), tuple(map(float, fitted.y_thresholds_)))
+            return cls("isotonic", tuple(map(float, fitted.X_thresholds_)), tuple(map(float, fitted.y_thresholds_)))
         if kind == "platt":
             regression = LogisticRegression(C=WEAK_PENALTY)
             weights = events.weight * (len(events) / events.weight.sum())  # the penalty must not depend on their unit
             regression.fit(_logit(events.score)[:, None], events.signal, sample_weight=weights)
-            return cls(kind, slope=float(regression.coef_[0, 0]), offset=float(regression.intercept_[0]))
+            return cls("platt", slope=float(regression.coef_[0, 0]), offset=float(regression.intercept_[0]))
         raise ConfigError(f"calibration: expected isotonic or platt, got {kind!r}")
 
     def apply(self, score: ArrayLike) -> FloatVector:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fivesigma.evaluate.measurement import Measurement
 from fivesigma.flows.signed_experiment import UNSIGNED, Fit
 from fivesigma.flows.signed_toy import HIGH, LOW, POINTS, grid, signal_probability
-from fivesigma.report.blocks import Section, Table, Text
+from fivesigma.report.blocks import Cell, Section, Table, Text
 from fivesigma.report.figures.drawing import array
 from fivesigma.report.page import write_report
 from fivesigma.report.plot import Plot
@@ -49,7 +49,9 @@ def write_signed_weights_report(
     provenance: Mapping[str, Any],
 ) -> Path:
     """Write the page; ``maps`` holds the mean probability on the grid by "learner, policy"."""
-    rows = tuple((*fit, *(metrics[name] for name in TITLES)) for fit, metrics in measured.items())
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (*fit, *(metrics[name] for name in TITLES)) for fit, metrics in measured.items()
+    )
     sections = [
         Section(
             "Bias and variance",

@@ -142,7 +142,7 @@ def _network_class(name: str) -> type[NetworkClassifier]:
     return found
 
 
-def cuts_off_logit(network: nn.Sequential) -> tuple[nn.Sequential, nn.Module]:
+def cuts_off_logit(network: nn.Sequential) -> tuple[nn.Module, nn.Module]:
     """A network's layers up to its last features, (batch, feature), and the layer that makes the logit of them."""
     return network[:-1], network[-1]
 

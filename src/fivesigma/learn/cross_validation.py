@@ -320,7 +320,7 @@ def fit_recipe(
     learnt = _learnt(estimator, y, dataset)
     held_out = None
     if validation.any():
-        nuisance = conditions.arguments(validation).get("nuisance")
+        nuisance = None if conditions.nuisance is None else conditions.nuisance[validation]
         held_out = Labelled(inputs.of(validation), learnt[validation], weight[validation], nuisance)
     kept = policy.keep if not policy.keep.all() else slice(None)  # a slice copies nothing
     start = time.process_time()

@@ -55,7 +55,7 @@ class DeclaredTraining(NetworkTraining):
     pretraining_epochs: int
 
     accepts_negative_weight: ClassVar[bool] = True
-    network_: DeclaredNetwork  # type: ignore[mutable-override]
+    network_: DeclaredNetwork
     shapes_: dict[str, Shape]
     """Name → shape of one event of each input."""
 
@@ -113,7 +113,7 @@ class DeclaredTraining(NetworkTraining):
         network.initialise()
         network.fit_scales(sample)
         for name, (centre, width) in self._spread.items():
-            head = network.heads[name]
+            head = network.head(name)
             head.centre.fill_(centre)
             head.width.fill_(width)
         pretrain(network, sample, self.pretraining_epochs)

@@ -94,7 +94,7 @@ class Duel:
         both = classifier_loss + adversary_loss
         self.f_optimiser.zero_grad(set_to_none=True)
         self.r_optimiser.zero_grad(set_to_none=True)
-        both.backward()  # type: ignore[no-untyped-call]
+        both.backward()
         self.finite = self.finite and math.isfinite(both.detach().item())
         if self.finite:
             self.f_optimiser.step()

@@ -245,7 +245,8 @@ class PivotClassifier(AdversarialClassifier):
     def _seen_by_adversary(self, y: NDArray[np.int8]) -> NDArray[np.bool_]:
         if self.on == "all":
             return np.ones(len(y), np.bool_)
-        return y == (1 if self.on == "signal" else 0)
+        seen: NDArray[np.bool_] = y == (1 if self.on == "signal" else 0)
+        return seen
 
     def _adversary_shape(self) -> dict[str, Any]:
         return {"categories": list(self.categories_)}

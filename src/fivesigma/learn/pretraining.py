@@ -33,10 +33,8 @@ def pretrain(network: DeclaredNetwork, sample: Tensor, epochs: int) -> list[floa
 
 def _layers(network: DeclaredNetwork) -> list[nn.Module]:
     """The layers whose kernel starts as an autoencoder's, with their activations."""
-    kernels = {id(kernel.module) for kernel in network.kernels if kernel.init == "autoencoder"}
-    parents = [m for m in network.modules() if any(id(child) in kernels for child in m.children())]
-    alone = [m for m in network.modules() if id(m) in kernels and not any(m is child for p in parents for child in p)]
-    return [*parents, *alone]
+    found = [k.layer for k in network.kernels if k.init == "autoencoder" and k.layer is not None]
+    return list(dict.fromkeys(found))
 
 
 def _pretrain_layer(network: DeclaredNetwork, layer: nn.Module, sample: Tensor, epochs: int) -> float:

@@ -178,12 +178,18 @@ class DeclaredNetwork(nn.Module):
         sizes = [loss.outputs for loss in self.losses.values()]
         return dict(zip(self.losses, output.split(sizes, dim=1), strict=True))
 
+    def head(self, name: str) -> Head:
+        """The last layer of one head."""
+        head = self.heads[name]
+        assert isinstance(head, Head)
+        return head
+
     def loss(self, output: Tensor, y: Tensor) -> Tensor:
         """Σ over heads of head weight · loss, shape (batch,); ``y`` (batch,) or (batch, head)."""
         targets = y.reshape(len(y), -1)
         total = torch.zeros(len(y), device=output.device)
         for i, (name, values) in enumerate(self.split(output).items()):
-            head, target = self.heads[name], targets[:, i]
+            head, target = self.head(name), targets[:, i]
             if self.losses[name].kind == "number":
                 target = (target - head.centre) / head.width
             total = total + self.words[name].weight * self.losses[name].of(values, target)
@@ -193,7 +199,7 @@ class DeclaredNetwork(nn.Module):
         """Probabilities, or numbers in the target's unit, by head: (batch, output)."""
         found = {}
         for name, values in self.split(output).items():
-            head, loss = self.heads[name], self.losses[name]
+            head, loss = self.head(name), self.losses[name]
             linked = loss.link(values)
             found[name] = linked * head.width + head.centre if loss.kind == "number" else linked
         return found

@@ -33,6 +33,7 @@ class Kernel:
     fan_in: int
     fan_out: int
     bias: float = 0.0
+    layer: nn.Module | None = None  # that it belongs to, activation included
 
     def initialise(self) -> None:
         """Draw the weights, set the bias."""
@@ -219,6 +220,8 @@ def _conv(
     shape: Shape, filters: int, size: int = 3, stride: int = 1, activation: str | None = None, init: str = "he"
 ) -> Layer:
     channels, *sides = _image(shape)
+    if init == "autoencoder":
+        raise ConfigError("the init 'autoencoder' is for flat layers: dense, maxout, highway")
     convolution = nn.Conv2d(
         channels, _positive("filters", filters), _positive("size", size), _positive("stride", stride), size // 2
     )
@@ -278,14 +281,14 @@ def build_layers(shape: Shape, words: Sequence[Any]) -> Layer:
         except (ConfigError, TypeError) as error:
             raise ConfigError(f"layer {place}: {error}") from error
         modules[f"{place}-{name}"] = layer.module
-        kernels.extend(layer.kernels)
+        kernels.extend(k if k.layer is not None else replace(k, layer=layer.module) for k in layer.kernels)
         shape = layer.shape
     return Layer(nn.Sequential(modules), shape, tuple(kernels))
 
 
 def _parsed(word: Any) -> tuple[str, dict[str, Any]]:
     """Name and options of ``flatten``, ``{dense: 64, activation: relu}`` or ``{batch-norm: {}}``."""
-    words = {word: None} if isinstance(word, str) else word
+    words: Any = {word: None} if isinstance(word, str) else word
     if not isinstance(words, Mapping) or not words:
         raise ConfigError(
             f"expected a layer's name, or a mapping such as {{dense: 64, activation: relu}}, got {word!r}"

@@ -80,13 +80,12 @@ def _nuisances(assessment: Assessment, shown: Sequence[str], label: Label) -> It
 
 def _flatness(assessment: Assessment, label: Label) -> Iterable[Block]:
     found = {n: m.systematics.flatness for n, m in assessment.models.items() if m.systematics.flatness is not None}
-    known = {name: flat for name, flat in found.items() if flat is not None}
-    if not known:
+    if not found:
         return
-    first = next(iter(known.values()))
-    yield figures.flatness_summary(known, labels=[label(v)[0] for v in first.variables])
+    first = next(iter(found.values()))
+    yield figures.flatness_summary(found, labels=[label(v)[0] for v in first.variables])
     rows = []
-    for model, flat in known.items():
+    for model, flat in found.items():
         cells = [c for m in FLATNESS for c in (getattr(flat, m), Number(flat.if_flat[m]), Number(flat.p_value[m]))]
         rows.append((model, *cells))
     columns = tuple(c for t in ("SDE", "Theil", "CvM") for c in (t, "if flat", "p"))

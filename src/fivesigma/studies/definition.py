@@ -96,7 +96,8 @@ class ModelWords(_Words):
     )
     options: dict[str, Any] = Field(default_factory=dict, description="arguments of the estimator")
     search: dict[str, tuple[Any, ...]] = Field(
-        default_factory=dict, description="ranges of options for `fivesigma search`: [low, high, log|int] or [a, b, choice]"
+        default_factory=dict,
+        description="ranges of options for `fivesigma search`: [low, high, log|int] or [a, b, choice]",
     )
 
     @model_validator(mode="after")
