@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ def test_the_adversary_alone_finds_the_conditional_density() -> None:
     duel = Duel(network, Adversary([0], 3, (20,)), events, Nuisances.of(z[:, None], 4000).tensor, np.ones(4000, bool),
                 torch.device("cpu"), options)  # fmt: skip
     duel.teach(600)
-    exact = 0.5 * np.log(2 * np.pi * np.e * (1 - rho**2))
+    exact = 0.5 * np.log(2 * np.pi * math.e * (1 - rho**2))
     assert duel.all_losses()["adversary_loss"] == pytest.approx(exact, abs=0.05)
 
 
@@ -159,7 +160,7 @@ def test_the_toys_scores_lose_their_dependence_at_a_price(fitted: PivotClassifie
 
 
 def test_the_adversary_ends_near_the_entropy_of_the_nuisance(fitted: PivotClassifier) -> None:
-    assert fitted.training_["entropy_bound"] == pytest.approx(0.5 * np.log(2 * np.pi * np.e), rel=1e-3)
+    assert fitted.training_["entropy_bound"] == pytest.approx(0.5 * np.log(2 * np.pi * math.e), rel=1e-3)
     assert fitted.training_["adversary_loss"] == pytest.approx(fitted.training_["entropy_bound"], abs=0.02)
     assert not fitted.training_["diverged"]
 
@@ -197,7 +198,7 @@ def test_discrete_and_several_nuisances_and_images() -> None:
     options = TINY | {"network": "cnn", "network_options": {"epochs": 1, "precision": "float32"}}
     model = PivotClassifier(**options, on="background").fit(X, y, nuisance=nuisance)
     assert model.categories_ == (3, 0)
-    assert model.training_["entropy_bound"] == pytest.approx(np.log(3) + 0.5 * np.log(2 * np.pi * np.e), abs=0.1)
+    assert model.training_["entropy_bound"] == pytest.approx(np.log(3) + 0.5 * np.log(2 * np.pi * math.e), abs=0.1)
 
 
 def test_a_scan_keeps_the_penalty_with_the_largest_ams() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from importlib import resources
 from pathlib import Path
@@ -84,3 +85,14 @@ def test_points_are_as_far_away_as_asked() -> None:
     X = draw_classes(1000, seed=3).X
     scaled = (at_distance(X, 4.0, 50, seed=1) - X.mean(axis=0)) / X.std(axis=0)
     np.testing.assert_allclose(np.linalg.norm(scaled, axis=1), 4.0)
+
+
+def test_the_page_prints_the_kept_results() -> None:
+    docs = Path(__file__).resolve().parents[2] / "docs"
+    kept = json.loads((docs / "results" / "bayesian.json").read_text(encoding="utf-8"))
+    spec = importlib.util.spec_from_file_location("bayesian_tables", docs / "results" / "bayesian.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.tables(kept) in (docs / "studies" / "bayesian.md").read_text(encoding="utf-8")

@@ -86,7 +86,7 @@ def print_table(rows: Sequence[dict[str, Any]]) -> None:
     """Rows as an aligned plain-text table on standard output."""
     if not rows:
         return
-    names = list(rows[0])
+    names = list(dict.fromkeys(name for row in rows for name in row))
     cells = [names, *([str(row.get(name, "")) for name in names] for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
     for line in cells:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,5 +61,5 @@ class Nuisances:
                 total -= float(np.sum(p[p > 0] * np.log(p[p > 0])))
             else:
                 variance = np.average((z - np.average(z, weights=w)) ** 2, weights=w)
-                total += float(0.5 * np.log(2 * np.pi * np.e * max(variance, 1e-12)))
+                total += float(0.5 * np.log(2 * np.pi * math.e * max(variance, 1e-12)))
         return total

@@ -59,7 +59,8 @@ def test_one_draw_is_one_function_and_its_parts_add_up(name: str, tmp_path: Path
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("regressor")])
 def test_the_noise_is_learned_with_the_mean(name: str) -> None:
-    model = quick(name, epochs=40, nodes=[16], learning_rate=0.02).fit(X, TARGET)
+    options: dict[str, Any] = {"nodes": [16], "epochs": 60, "batch_size": 200, "learning_rate": 0.03}
+    model = quick(name, **options | ({"members": 2} if "ensemble" in name else {})).fit(X, TARGET)
     far, near = np.abs(X[:, 1]) > 1.5, np.abs(X[:, 1]) < 0.5
     noise = model.predict_uncertainty(X).aleatoric
     assert noise[far].mean() > 1.2 * noise[near].mean()
@@ -67,8 +68,11 @@ def test_the_noise_is_learned_with_the_mean(name: str) -> None:
     wider = model.predict_interval(X, 0.95)
     assert (np.diff(wider) > np.diff(model.predict_interval(X))).all()
     assert (np.diff(model.predict_interval(X, of="mean")) < np.diff(model.predict_interval(X))).all()
-    shifted = quick(name, epochs=40, nodes=[16], learning_rate=0.02).fit(X, 1000 * TARGET)
-    np.testing.assert_allclose(shifted.predict(X), 1000 * model.predict(X), rtol=2e-2)
+
+
+def test_the_unit_of_the_target_changes_nothing_else() -> None:
+    plain, scaled = (quick("deep-ensemble-regressor", members=1).fit(X, unit * TARGET) for unit in (1, 1024))
+    np.testing.assert_allclose(scaled.predict_interval(X), 1024 * plain.predict_interval(X), rtol=1e-4)
 
 
 def test_intervals_are_those_of_student() -> None:
@@ -93,11 +97,11 @@ def test_members_of_a_plain_network_show_no_epistemic_error() -> None:
 def test_a_bootstrap_shows_the_fluctuations_of_the_events() -> None:
     """The mean of n events of variance 1 is known to 1/√n: members on the same events do not show it."""
     y, constant = RNG.normal(size=50), np.zeros((50, 1))
-    options: dict[str, Any] = {"members": 12, "nodes": [], "epochs": 120, "batch_size": 50, "learning_rate": 0.1}
+    options: dict[str, Any] = {"members": 8, "nodes": [], "epochs": 100, "batch_size": 50, "learning_rate": 0.1}
     same = DeepEnsembleRegressor(**options).fit(constant, y)
     drawn = DeepEnsembleRegressor(**options, bootstrap=True).fit(constant, y)
     expected = y.std() / np.sqrt(50)
-    assert drawn.predict_uncertainty(constant).epistemic[0] == pytest.approx(expected, rel=0.5)
+    assert drawn.predict_uncertainty(constant).epistemic[0] == pytest.approx(expected, rel=0.6)  # of 8 members
     assert same.predict_uncertainty(constant).epistemic[0] < 0.2 * expected
 
 
@@ -138,7 +142,9 @@ def test_divergence_is_that_of_torch() -> None:
 def test_variational_inference_finds_the_posterior_of_a_mean() -> None:
     """One constant and known noise: the posterior of the mean is Gaussian, with the deviation σ/√n."""
     y = 5 + 2 * np.random.default_rng(1).normal(size=400)
-    model = VariationalRegressor(nodes=[], epochs=100, learning_rate=0.05, draws=500).fit(np.zeros((400, 1)), y)
+    model = VariationalRegressor(nodes=[], epochs=80, batch_size=200, learning_rate=0.1, draws=500).fit(
+        np.zeros((400, 1)), y
+    )
     found = model.predict_uncertainty(np.zeros((1, 1)))
     assert found.epistemic[0] == pytest.approx(2 / np.sqrt(400), rel=0.25)
     assert found.aleatoric[0] == pytest.approx(2.0, rel=0.1)
