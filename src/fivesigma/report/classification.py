@@ -345,7 +345,7 @@ def _bins(facts: StudyFacts, assessment: Assessment, shown: Sequence[str]) -> li
 
 
 def _restricted(facts: StudyFacts, assessment: Assessment) -> list[Block]:
-    words = "Where mass and τ21 hardly vary, only new information can discriminate."
+    words = "The same scores among the events of a selection, compared anew."
     tables = [_results_table(name, comparison, facts.baseline) for name, comparison in assessment.restricted.items()]
     return [Text(words), *tables] if tables else []
 

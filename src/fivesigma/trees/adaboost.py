@@ -100,8 +100,8 @@ class AdaBoost(ScikitLearnModel, BinaryClassifier):
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Probabilities of background and signal, shape (event, 2)."""
-        total = float(np.sum(self.forest_.estimator_weights_))
-        return two_columns(expit(self.decision_function(X) * total))
+        margin = self.decision_function(X)  # checks that it is fitted, and X
+        return two_columns(expit(margin * float(np.sum(self.forest_.estimator_weights_))))
 
 
 def equal_classes(y: NDArray[Any], weight: NDArray[np.float64]) -> NDArray[np.float64]:
