@@ -32,6 +32,7 @@ from fivesigma.report import (
     write_report,
 )
 from fivesigma.report.blocks import Block
+from fivesigma.report.figures.coverage import Curve, GainPoint
 
 HOSTILE_NAMES = (
     "<script>alert(1)</script>",
@@ -262,6 +263,7 @@ def hostile_figures() -> list[Plot]:
     hostile_columns = {name: values[i % len(values)] for i, name in enumerate(names)}
     curves = {name: toy_curve(1 + 0.1 * i) for i, name in enumerate(names)}
     edges, ones, bad = np.linspace(250, 300, 6), np.ones(5), names[0]
+    shares = Curve([0.1, 0.5, 0.9], [0.2, 0.4, 0.8], [0.1, 0.1, 0.1])
     return [
         figures.input_variable(names[1], values[0], y, weight, label=names[2], unit=names[2]),
         figures.linear_correlations(hostile_columns, y, weight),
@@ -284,6 +286,13 @@ def hostile_figures() -> list[Plot]:
         figures.conditional_distribution(bad, names[2], edges, np.linspace(0, 1, 4), {bad: np.ones((5, 3))}, unit=bad),
         figures.permutation_importance(bad, {n: Measurement(0.1, 0.01, "toy") for n in names}, metric=names[2]),
         figures.gain_against_cost([figures.CostPoint(n, 5.0, 1.0, 2.0, 3.0) for n in names]),
+        figures.coverage_curves(dict.fromkeys(names, shares), truth=names[2], name="coverage"),
+        figures.width_against_distance(
+            dict.fromkeys(names, shares), dict.fromkeys(names, shares), quantity=names[2], level=0.68, name="width"
+        ),
+        figures.gain_against_training(
+            [GainPoint(n, 0.1, 0.01, 2.0) for n in names], gain=names[2], baseline=bad, name="gain"
+        ),
         *(plot for found in systematic_figures(names, names[2], names[4]).values() for plot in found),
     ]  # fmt: skip
 

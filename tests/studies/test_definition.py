@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from fivesigma.core.errors import ConfigError, UnknownNameError
+from fivesigma.flows import find_flow
 from fivesigma.read.remote_options import RemoteOptions
-from fivesigma.studies import load_study, packaged_studies, parse_study, resolve_study
+from fivesigma.studies import load_study, packaged_studies, parse_study, parse_words, read_study, resolve_study
 
 
 @pytest.fixture(name="words")
@@ -22,7 +23,11 @@ def _words() -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", sorted(packaged_studies()))
 def test_every_packaged_study_is_valid(name: str) -> None:
-    assert resolve_study(name).study == name
+    content, path = read_study(name)
+    if "flow" in content:
+        assert parse_words(find_flow(content["flow"]).words, content, str(path)).study == name
+    else:
+        assert resolve_study(name).study == name
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import kolmogorov
 
 from fivesigma.dataset.weight_policy import effective_sample_size
 
@@ -54,7 +54,7 @@ def separation(table: FloatArray, names: Sequence[str], y: NDArray[Any], weight:
     sizes = [effective_sample_size(weight[label == c]) for c in (False, True)]
     effective = sizes[0] * sizes[1] / (sizes[0] + sizes[1])
     ks = {name: ks_distance(x, label, weight) for name, x in zip(names, table.T, strict=True)}
-    p_value = {name: float(stats.kstwobign.sf(np.sqrt(effective) * d)) for name, d in ks.items()}
+    p_value = {name: float(kolmogorov(np.sqrt(effective) * d)) for name, d in ks.items()}
     if (weight < 0).any():
         return Separation(ks, p_value, None, None)
     return Separation(ks, p_value, *classifier_auc(table, label, weight))

@@ -6,8 +6,6 @@ import zipfile
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import skops.io
-
 from fivesigma.core.errors import ModelError
 from fivesigma.core.integrity import atomic_path, file_digest, write_json
 from fivesigma.models.model_folder import read_model_json
@@ -44,9 +42,11 @@ class ScikitLearnModel:
 
     def save(self, folder: Path) -> None:
         """Write ``model.json`` and ``forest.skops`` into ``folder``."""
+        from skops.io import dumps  # here: it loads most of scikit-learn
+
         path = Path(folder) / FILE
         with atomic_path(path) as temporary:
-            temporary.write_bytes(skops.io.dumps(self.forest_, compression=zipfile.ZIP_DEFLATED))
+            temporary.write_bytes(dumps(self.forest_, compression=zipfile.ZIP_DEFLATED))
         content = {"files": {path.name: file_digest(path)}, **self._description()}  # type: ignore[attr-defined]
         write_json(Path(folder) / "model.json", {"estimator": self.estimator_name, **content})
 
@@ -59,12 +59,14 @@ class ScikitLearnModel:
         ModelError
             if the folder is incomplete, damaged, holds another estimator, or types that no trees have.
         """
+        from skops.io import get_untrusted_types, load
+
         model: Self = cls._described(read_model_json(folder, cls.estimator_name))  # type: ignore[attr-defined]
         path = Path(folder) / FILE
-        untrusted = sorted(set(skops.io.get_untrusted_types(file=path)) - set(TRUSTED))
+        untrusted = sorted(set(get_untrusted_types(file=path)) - set(TRUSTED))
         if untrusted:
             raise ModelError(f"{path} holds types that no trees have, and was not loaded: {', '.join(untrusted)}")
-        model.forest_ = skops.io.load(path, trusted=list(TRUSTED))
+        model.forest_ = load(path, trusted=list(TRUSTED))
         if not isinstance(model.forest_, cls.kind):
             raise ModelError(f"{path} holds a {type(model.forest_).__name__}, expected a {cls.kind.__name__}")
         return model
