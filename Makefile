@@ -1,7 +1,7 @@
 # Every target does its own set-up in .venv, from the pinned constraints.txt.
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3))
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-compile --constraint constraints.txt
 
 .PHONY: demo test lint docs bench integration studies seeds clean
 
@@ -43,15 +43,17 @@ seeds: .venv/dev.installed
 	for seed in 1 2 3; do $(BIN)/fivesigma run w-tagging --seed $$seed --output runs/w-tagging-seed-$$seed || exit 1; done
 	$(BIN)/python docs/results/seeds.py runs/w-tagging-seed-1 runs/w-tagging-seed-2 runs/w-tagging-seed-3
 
-.venv/demo.installed: pyproject.toml constraints.txt
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "fivesigma needs Python 3.11 or newer; set PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -m venv .venv
+
+.venv/demo.installed: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing fivesigma into .venv (once, a few minutes)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP) --editable .
 	@touch $@
 
-.venv/dev.installed: .venv/demo.installed
-	@echo "installing what tests, documentation and simulation need into .venv (once)"
+.venv/dev.installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing fivesigma, and what tests, documentation and simulation need, into .venv (once, a few minutes)"
 	$(PIP) --only-binary pythia8mc,fastjet,xrootd --editable '.[dev,docs,sim,bayes,dask,deploy,search,xrootd]'
 	@touch $@
 
