@@ -3,13 +3,16 @@ PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-compile --constraint constraints.txt
 
-.PHONY: demo test lint docs bench integration studies seeds clean
+.PHONY: demo test test-slow lint docs bench integration studies seeds clean
 
 demo: .venv/demo.installed
 	$(BIN)/fivesigma run w-tagging
 
 test: .venv/dev.installed
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+test-slow: .venv/dev.installed
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m slow
 
 lint: .venv/dev.installed
 	$(BIN)/ruff check

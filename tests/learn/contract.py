@@ -98,6 +98,8 @@ def told(name: str) -> dict[str, Any]:
 _NOISE = _RNG.normal(size=len(Y))
 CHECKABLE = [name for name in TABULAR if not told(name)]
 """Those that scikit-learn's checks can fit: with X, y and weight alone."""
+COSTLY = ("deep-ensemble", "deep-ensemble-regressor", "laplace-regressor", "mc-dropout", "variational-regressor")
+"""Of these, the ones whose checks are left to `make test-slow`; their sisters share the code that is checked always."""
 
 
 def predicted(model: Any, inputs: Any) -> Any:

@@ -58,12 +58,14 @@ def test_a_combination_learns_from_the_validation_fold_alone(dataset: Dataset, t
     np.testing.assert_allclose(found["both"].by_fold[0], by_hand.predict_proba(X)[:, 1], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_changes_nothing(dataset: Dataset, tmp_path: Path) -> None:
     one = cross_validate(dataset, dataset.weight, [BDT], tmp_path / "1", n_folds=FOLDS, workers=1)["bdt"]
     two = cross_validate(dataset, dataset.weight, [BDT], tmp_path / "2", n_folds=FOLDS, workers=2)["bdt"]
     np.testing.assert_array_equal(one.by_fold, two.by_fold)
 
 
+@pytest.mark.slow
 def test_other_weights_or_another_seed_are_another_model(dataset: Dataset, tmp_path: Path) -> None:
     def fitted_at() -> list[int]:
         return [path.stat().st_mtime_ns for path in sorted(tmp_path.glob("tau21/*/done.json"))]

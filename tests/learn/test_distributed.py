@@ -113,6 +113,7 @@ def torchrun(command: list[str], folder: Path) -> None:
     assert answer.returncode == 0, answer.stderr
 
 
+@pytest.mark.slow
 def test_a_loader_divided_by_rank_trains_as_one_process_and_resumes_to_the_same_bits(
     dataset: Dataset, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from tests.learn.contract import (
     CHECKABLE,
     CHECKED,
+    COSTLY,
     EXCEPTIONS,
     NOT_TABULAR,
     QUICK,
@@ -40,10 +41,20 @@ def expected_failures(estimator: Any) -> dict[str, str]:
     return EXCEPTIONS.get(name, {})
 
 
+def checked(names: list[str]) -> list[Any]:
+    return [ESTIMATORS[name](**CHECKED.get(name, {})) for name in names]
+
+
 @parametrize_with_checks(
-    [ESTIMATORS[name](**CHECKED.get(name, {})) for name in CHECKABLE], expected_failed_checks=expected_failures
+    checked([name for name in CHECKABLE if name not in COSTLY]), expected_failed_checks=expected_failures
 )
 def test_scikit_learns_contract(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+@pytest.mark.slow
+@parametrize_with_checks(checked(list(COSTLY)), expected_failed_checks=expected_failures)
+def test_scikit_learns_contract_at_length(estimator: Any, check: Any) -> None:
     check(estimator)
 
 

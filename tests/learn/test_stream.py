@@ -133,7 +133,7 @@ np.save(Path(folder) / "scores.npy", model.predict_proba(X)[:, 1])
 """
 
 
-@pytest.mark.parametrize("kind", ["memory", "loader"])
+@pytest.mark.parametrize("kind", ["loader", pytest.param("memory", marks=pytest.mark.slow)])
 def test_a_killed_process_leaves_a_training_that_ends_with_the_same_bits(
     dataset: Dataset, tmp_path: Path, kind: str
 ) -> None:

@@ -57,6 +57,7 @@ def test_one_draw_is_one_function_and_its_parts_add_up(name: str, tmp_path: Path
     assert not np.array_equal(other.predict_samples(X, n=7, seed=3), samples)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("regressor")])
 def test_the_noise_is_learned_with_the_mean(name: str) -> None:
     options: dict[str, Any] = {"nodes": [16], "epochs": 60, "batch_size": 200, "learning_rate": 0.03}
