@@ -51,7 +51,7 @@ class PivotOfSomething(PivotClassifier):
     """As scikit-learn's checks call it, which have no nuisances."""
 
     def fit(self, X: Any, y: Any, weight: Any | None = None, **more: Any) -> Any:
-        n = X.shape[0] if hasattr(X, "shape") else len(X)
+        n = np.asarray(y).size
         nuisance = np.arange(n, dtype=float)[:, None] % 7
         return super().fit(X, y, weight, nuisance=nuisance, **more)
 

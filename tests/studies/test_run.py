@@ -161,6 +161,7 @@ def test_unfit_inputs_are_refused_when_predicting(result: StudyResult, few_jets:
     assert not (tmp_path / "s.root").exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_was_finished_and_a_rerun_goes_on(few_jets: Path, tmp_path: Path) -> None:
     run = RunDirectory.create(tmp_path / "run")
     command = [
