@@ -64,6 +64,7 @@ def test_the_embedded_events_are_what_the_page_says() -> None:
     assert mode["m_jjj"] == pytest.approx(165, abs=20)
 
 
+@pytest.mark.slow
 def test_pile_up_moves_the_mixed_network_and_a_pivot_less(tmp_path: Path) -> None:
     duel = {"iterations": 40}
     dataset, fits = fitted("w-tagging-pileup", {"mixed": {"epochs": 8}, "pivot 30": duel}, tmp_path)
