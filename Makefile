@@ -3,6 +3,10 @@ PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-compile --constraint constraints.txt
 
+# Bytecode is made when a module is first used, also where the environment says otherwise: each process would compile
+# all that it imports, some ten seconds of it.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-slow lint docs bench integration studies seeds clean
 
 demo: .venv/demo.installed
