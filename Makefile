@@ -44,6 +44,7 @@ studies: .venv/dev.installed
 	$(BIN)/python docs/results/higgs_learning_curve.py runs/samples/higgs-large.root
 	for study in pivot-toy domain-adaptation signed-weights bayesian; do $(BIN)/fivesigma run $$study --keep docs/results/$$study.json || exit 1; done
 	$(BIN)/python docs/results/bayesian.py
+	$(BIN)/fivesigma run grid-inference --keep docs/results/grid-inference.json
 	$(BIN)/python docs/results/tables.py
 
 seeds: .venv/dev.installed
