@@ -31,7 +31,7 @@ PT_MIN = 0.4
 """GeV, of stored tracks."""
 TRACK_IP_CHI2 = 4.0
 """Of stored tracks, as measured by the nominal detector."""
-EVENT_IP_CHI2 = 6.0
+EVENT_IP_CHI2 = 7.0
 """Two tracks of a stored background event have more than this: a trigger that asks for 10 still has, with errors that are
 20 % larger than believed, practically all the events that would pass it."""
 SIGNAL_TRACK = 1
