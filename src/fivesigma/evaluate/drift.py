@@ -57,6 +57,7 @@ class Drift:
     p_value: FloatVector
     threshold: float
     false_alarm_rate: float
+    reference: Exposure
 
     @property
     def alarms(self) -> tuple[DriftAlarm, ...]:
@@ -128,6 +129,7 @@ def watch(reference: Slice, slices: Sequence[Slice], *, false_alarm_rate: float 
         np.array(table),
         1 - (1 - false_alarm_rate) ** (1 / n),
         false_alarm_rate,
+        reference.exposure,
     )
 
 

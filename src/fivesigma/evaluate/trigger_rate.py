@@ -37,8 +37,8 @@ class TriggerInput:
 class TriggerScores:
     """One trigger's scores of the same events: the best of an event's candidates, −inf where there is none.
 
-    ``signal`` (event,) of signal events that could be kept, ``background`` (event,) of the input's; the rest of the
-    input's collisions has no candidate.
+    ``signal`` (event,) of signal events that could be kept, ``background`` (event,) of the input's that should not; the
+    rest of the input's collisions has no candidate.
     """
 
     signal: FloatVector
@@ -96,7 +96,7 @@ class EfficiencyAtRate:
         kept = np.cumsum(signal[self._order])[self._last] / total
         made = np.cumsum((weight * ~self._is_signal)[self._order])[self._last]
         made = made * self._given.rate / self._given.collisions
-        return np.interp(rates, np.concatenate([[0.0], made]), np.concatenate([[0.0], kept]))
+        return np.asarray(np.interp(rates, np.concatenate([[0.0], made]), np.concatenate([[0.0], kept])))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """The flow ``topological-trigger``: efficiency of decays of b hadrons at a given output rate, from cuts to a table in memory.
 
 Candidates of two to four tracks are rows, events are what is counted: an event passes with its best candidate, and a decay
-counts as kept only if a candidate of its own tracks passes. Thresholds are set by the output rate of all collisions.
+counts as kept only if a candidate of its own tracks passes. Thresholds are set by the output rate of collisions without
+beauty, which a trigger does not want; those with beauty come on top and are counted apart.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from fivesigma.deploy.c_target import CTrees
 from fivesigma.deploy.export import export
 from fivesigma.deploy.table_target import LookupTable
 from fivesigma.deploy.tree_ensemble import TREE_LEARNERS
+from fivesigma.evaluate.bootstrap import bootstrap_measurement
 from fivesigma.evaluate.measurement import Measurement
 from fivesigma.evaluate.results import ResultRow, results_rows
 from fivesigma.evaluate.trigger_rate import (
@@ -61,10 +63,9 @@ from fivesigma.flows.trigger_models import (
     TriggerModel,
     TriggerModelWords,
     fit_trigger_model,
-    on_points,
 )
 from fivesigma.physics.n_body import CANDIDATE_COLUMNS
-from fivesigma.simulate.charged_tracks import BOTTOM
+from fivesigma.simulate.charged_tracks import BOTTOM, CHARM, PROMPT
 from fivesigma.simulate.heavy_flavour_decays import MODES
 from fivesigma.simulate.vertex_detector import Response
 from fivesigma.studies.definition import accept_options, input_file
@@ -74,8 +75,7 @@ Floats = NDArray[np.float64]
 ALL = "all decays"
 PROCESSES = 4
 """That share a table."""
-SCAN = (("quantiles of 2 bins", "quantiles:2"), ("quantiles of 3 bins", "quantiles:3"), ("quantiles of 4 bins", "quantiles:4"),
-        ("quantiles of 6 bins", "quantiles:6"), ("quantiles of 8 bins", "quantiles:8"))  # fmt: skip
+SCAN = tuple((f"quantiles of {n} bins", f"quantiles:{n}") for n in (2, 3, 4, 6, 8))
 PRUNED = (100_000, 30_000, 10_000, 3_000, 1_000, 300, 100)
 
 
@@ -203,7 +203,7 @@ def measure_study(words: TopologicalTriggerWords, deployed: Path) -> TriggerStud
     """Everything but the report."""
     sample = read_sample(Path(input_file(words.sample)))
     test = _test_events(sample, words)
-    responses = {"nominal": Response()} | {n: Response(**v.model_dump()) for n, v in words.variations.items()}
+    responses = {"nominal": Response(), **{n: Response(**v.model_dump()) for n, v in words.variations.items()}}
     with progress(len(responses), "combining tracks", unit="detectors") as advance:
         candidates = {}
         for name, response in responses.items():
@@ -325,10 +325,11 @@ def _position(values: Floats, signal: NDArray[np.bool_]) -> Floats:
 
 def _test_events(sample: TriggerSample, words: TopologicalTriggerWords) -> TestEvents:
     test = sample.test(words.test_fraction, words.seed)
-    background = sample.column("label") == 0
-    share = (test & background).sum() / background.sum()
+    stored = sample.column("label") == 0
+    share = (test & stored).sum() / stored.sum()
     given = TriggerInput(words.input_rate_khz, round(sample.collisions * float(share)))
-    return TestEvents(sample, test & ~background, test & background, given)
+    background = stored & (sample.column("flavour") != BOTTOM)
+    return TestEvents(sample, test & ~stored, test & background, test & stored, given)
 
 
 def _parts(sample: TriggerSample, test: TestEvents) -> dict[str, NDArray[np.bool_]]:
@@ -397,17 +398,18 @@ def _watched(
     }
 
 
-def _composition(study: TriggerStudy, name: str, rate: float) -> dict[str, Measurement]:
-    """Rate at the threshold, and the share of it with beauty and with charm."""
-    background = study.scores[name].background
-    passed = background >= threshold_at_rate(background, study.test.given, rate)
-    flavour = study.sample.column("flavour")[study.test.background]
-    suffix = f"at_{rate:g}_khz"
-    total = study.test.given.output(int(passed.sum()))
-    found = {f"rate_khz_{suffix}": total}
-    for word, quark in (("beauty", 5), ("charm", 4)):
-        found[f"rate_khz_of_{word}_{suffix}"] = study.test.given.output(int((passed & (flavour == quark)).sum()))
-    return found
+def composition(study: TriggerStudy, name: str, rate: float) -> dict[str, Measurement]:
+    """Rates at the threshold of collisions that are light, with charm, with beauty, and all together."""
+    cut = threshold_at_rate(study.scores[name].background, study.test.given, rate)
+    nominal = study.seen["nominal"]
+    passed = study.test.collisions & (study.test.best(nominal.score[name], nominal.candidates) >= cut)
+    flavour = study.sample.column("flavour")
+    kinds = {"light": flavour == PROMPT, "charm": flavour == CHARM, "beauty": flavour == BOTTOM}
+    found = {
+        f"rate_khz_of_{kind}_at_{rate:g}_khz": study.test.given.output(int((passed & chosen).sum()))
+        for kind, chosen in kinds.items()
+    }
+    return found | {f"rate_khz_of_all_at_{rate:g}_khz": study.test.given.output(int(passed.sum()))}
 
 
 def _rows(study: TriggerStudy) -> list[ResultRow]:
@@ -419,7 +421,7 @@ def _rows(study: TriggerStudy) -> list[ResultRow]:
             for part in compared.parts:
                 where = "" if part == ALL else f"_of_{part}"
                 measured[f"efficiency{where}_at_{rate:g}_khz"] = compared.efficiency(name, part, rate)
-            measured |= _composition(study, name, rate)
+            measured |= composition(study, name, rate)
         for one in study.stable:
             if one.model == name:
                 measured[f"relative_rate_change, {one.variation}"] = one.rate
@@ -430,14 +432,14 @@ def _rows(study: TriggerStudy) -> list[ResultRow]:
                     measured[f"flatness_cvm_in_{variable}"] = found[name]
         rows += results_rows(name, measured)
     for name, artifact in study.deployed.items():
-        rows += results_rows(name, _parity(study, name, artifact))
+        rows += results_rows(name, parity(study, name, artifact))
     for name, taken in study.times.items():
         rows += results_rows(name, {"nanoseconds_per_candidate": taken})
     return rows
 
 
-def _parity(study: TriggerStudy, name: str, artifact: Artifact) -> dict[str, Measurement]:
-    """The largest difference of a deployed model from the trained one on all candidates of the study, and decisions that differ."""
+def parity(study: TriggerStudy, name: str, artifact: Artifact) -> dict[str, Measurement]:
+    """Largest difference of a deployed model from the trained one on all candidates of the study; decisions that differ."""
     model = study.models[name.split(" ")[0]]
     X = study.seen["nominal"].candidates.X
     exact = study.seen["nominal"].score[name.split(" ")[0]]
@@ -486,8 +488,6 @@ def _differences(study: TriggerStudy) -> list[dict[str, Any]]:
             other = by["bdt", variation]
             drawn = np.abs(one.replicas[0]) - np.abs(other.replicas[0])
             value = abs(one.rate.value) - abs(other.rate.value)
-            from fivesigma.evaluate.bootstrap import bootstrap_measurement
-
             rows.append(
                 _difference(
                     "bonsai", "bdt", f"size of relative_rate_change, {variation}", bootstrap_measurement(value, drawn)
@@ -512,6 +512,3 @@ def _more(study: TriggerStudy) -> dict[str, Any]:
         "memory": dict(study.memory),
         "monitoring": {name: drift.to_json() for name, (_, drift) in study.watched.items()},
     }
-
-
-__all__ = ["TopologicalTriggerFlow", "TopologicalTriggerWords", "on_points"]

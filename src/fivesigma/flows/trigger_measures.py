@@ -30,21 +30,27 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class TestEvents:
-    """Events that no model has seen: ``signal`` and ``background`` (event,) of all stored ones, and the trigger's input."""
+    """Events that no model has seen, and the trigger's input.
+
+    Of all stored events, (event,): ``signal``; ``background``, collisions without beauty; ``collisions``, all of them.
+    """
 
     __test__ = False  # no class of pytest's
 
     sample: TriggerSample
     signal: Bools
     background: Bools
+    collisions: Bools
     given: TriggerInput
 
     def scores(self, score: Floats, candidates: TriggerCandidates) -> TriggerScores:
         """Of each event the best candidate; in signal events only those whose tracks are all of the signal's decay."""
-        n = self.sample.n_events
-        own, _ = best_of_events(score, candidates, candidates.own, n)
-        all_of_them, _ = best_of_events(score, candidates, np.ones(len(score), np.bool_), n)
-        return TriggerScores(own[self.signal], all_of_them[self.background])
+        own, _ = best_of_events(score, candidates, candidates.own, self.sample.n_events)
+        return TriggerScores(own[self.signal], self.best(score, candidates)[self.background])
+
+    def best(self, score: Floats, candidates: TriggerCandidates) -> Floats:
+        """The score of the best candidate of each stored event, (event,)."""
+        return best_of_events(score, candidates, np.ones(len(score), np.bool_), self.sample.n_events)[0]
 
 
 @dataclass(frozen=True)
@@ -108,14 +114,11 @@ def scan_sizes(
     given: TriggerInput,
     rate: float,
 ) -> list[TableChoice]:
-    """Tables of one model: binned in some ways, or with its own axes pruned to at most so many cells."""
+    """Tables of one model: binned in some ways, or with its own axes pruned to at most so many cells, fewer and fewer."""
     found = []
+    axes = model.axes or ()
     for how, way in ways:
-        if isinstance(way, int):
-            assert model.axes is not None
-            axes = prune(model.trained, model.axes, way)
-        else:
-            axes = make_axes(model.trained, way, {})
+        axes = prune(model.trained, axes, way) if isinstance(way, int) else make_axes(model.trained, way, {})
         pair = {"table": score(axes), "model": exact}
         everything = {"all": np.ones(len(exact.signal), np.bool_)}
         compared = compare_at_rates(pair, given, (rate,), everything, n_replicas=100)
@@ -190,21 +193,19 @@ def slices_of(
     order: NDArray[np.int64],
     collisions: Sequence[int],
 ) -> list[Slice]:
-    """Slices of time of the background: events of slice i are those of ``order`` i, seen as ``candidates[i]`` and ``scores[i]``.
+    """Slices of time of the collisions: slice i has the events of ``order`` i, seen as ``candidates[i]`` and ``scores[i]``.
 
     One candidate an event enters the distributions: that of largest sum of pT.
     """
     found = []
     for i, seen in enumerate(candidates):
-        inside = test.background & (order == i)
-        _, row = best_of_events(
-            seen.X[:, CANDIDATE_COLUMNS.index("sum_pt")], seen, np.ones(len(seen.X), np.bool_), len(inside)
-        )
+        inside = test.collisions & (order == i)
+        everything = np.ones(len(seen.X), np.bool_)
+        _, row = best_of_events(seen.X[:, CANDIDATE_COLUMNS.index("sum_pt")], seen, everything, len(inside))
         rows = row[inside & (row >= 0)]
         passed = {"rate of events with a candidate": len(rows)}
         for model, score in scores[i].items():
-            best, _ = best_of_events(score, seen, np.ones(len(score), np.bool_), len(inside))
-            passed[f"rate of {model}"] = int((best[inside] >= cuts[model]).sum())
+            passed[f"rate of {model}"] = int((test.best(score, seen)[inside] >= cuts[model]).sum())
         values = dict(zip(CANDIDATE_COLUMNS, seen.X[rows].T, strict=True))
         found.append(Slice(values, Exposure(collisions[i], passed)))
     return found
@@ -220,7 +221,7 @@ def monitor(
     from_slice: int,
     false_alarm_rate: float,
 ) -> tuple[list[Slice], Drift]:
-    """Half of the test's background as reference, the other half as slices in time, changed from ``from_slice`` on."""
+    """Half of the test's collisions as reference, the other half as slices in time, changed after ``from_slice`` of them."""
     rng = np.random.default_rng(1)
     n = test.sample.n_events
     order = np.where(rng.random(n) < 0.5, 0, rng.integers(1, slices + 1, n))

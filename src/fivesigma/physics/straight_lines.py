@@ -86,7 +86,7 @@ def transverse_to(momentum: Floats, flight: Floats) -> Floats:
     length = np.linalg.norm(flight, axis=-1)
     along = (momentum * flight).sum(axis=-1) / np.where(length > 0, length, 1.0)
     squared = (momentum**2).sum(axis=-1) - np.where(length > 0, along, 0.0) ** 2
-    return np.sqrt(np.maximum(squared, 0.0))
+    return np.asarray(np.sqrt(np.maximum(squared, 0.0)))
 
 
 def corrected_mass(mass: Floats, transverse: Floats) -> Floats:
