@@ -13,8 +13,9 @@ from fivesigma.evaluate.binomial import clopper_pearson
 from fivesigma.evaluate.drift import Drift, Slice
 from fivesigma.evaluate.trigger_rate import EfficiencyAtRate, threshold_at_rate
 from fivesigma.flows import trigger_figures as figures
-from fivesigma.flows.topological_trigger import ALL, TriggerStudy, composition, middle_rate, parity, training_rows
+from fivesigma.flows.topological_trigger import ALL, TriggerStudy, middle_rate, training_rows
 from fivesigma.flows.trigger_measures import efficiency_in_bins
+from fivesigma.flows.trigger_results import composition, parity
 from fivesigma.physics.n_body import CANDIDATE_COLUMNS
 from fivesigma.report.blocks import Cell, Gallery, Section, Table, Text
 from fivesigma.report.page import write_report
@@ -90,8 +91,8 @@ def _setting(study: TriggerStudy) -> str:
     with_one = int(np.isfinite(next(iter(study.scores.values())).background).sum())
     return (
         f"{given.collisions:,} simulated collisions stand for an input of {given.rate:,.0f} kHz; {with_one:,} without beauty "
-        f"have a candidate, {given.output(with_one).value:.1f} kHz. {int(study.test.signal.sum()):,} decays in acceptance test the "
-        f"efficiency. The sample has {sample['signal']:,} decays and {sample['background']:,} stored collisions; "
+        f"have a candidate, {given.output(with_one).value:.1f} kHz. {int(study.test.signal.sum()):,} decays in acceptance "
+        f"test the efficiency. The sample has {sample['signal']:,} decays and {sample['background']:,} stored collisions; "
         f"{1 - words.test_fraction:.0%} of them were for training.\n\n"
         "A decay is kept if a candidate made of its own tracks alone passes; a collision passes with any candidate. Thresholds "
         "are set by the rate of collisions without beauty; those with beauty, which the trigger is for, come on top."
