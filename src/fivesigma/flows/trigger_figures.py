@@ -22,7 +22,7 @@ def efficiency_against_rate(curves: Mapping[str, Any], points: Mapping[str, Any]
         "efficiency-against-rate",
         "Efficiency against output rate",
         "Share of decays in acceptance that are kept by a candidate of their own tracks, against the rate of collisions "
-        "without beauty that pass. Points: bootstrap over signal and background events, the threshold found anew in each replica.",
+        "without beauty that pass. Points: bootstrap over signal and background events, the threshold found anew each time.",
         {"curves": curves, "points": points},
         _draw_rates,
         size=(6.4, 4.8),
