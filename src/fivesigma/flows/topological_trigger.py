@@ -94,7 +94,6 @@ class MonitoringWords(BaseModel):
     slices: int = Field(default=12, ge=2, description="slices of time")
     false_alarm_rate: float = Field(default=0.01, gt=0, lt=1, description="of all comparisons together")
     from_slice: int = Field(default=6, ge=1, description="slices before the change")
-    change: str = Field(description="the variation that sets in")
 
 
 class TopologicalTriggerWords(FlowWords):
@@ -125,8 +124,6 @@ class TopologicalTriggerWords(FlowWords):
         for name in self.bins:
             if name not in CANDIDATE_COLUMNS:
                 raise ValueError(f"bins: {unknown_name('input', name, CANDIDATE_COLUMNS)}")
-        if self.monitoring.change not in self.variations:
-            raise ValueError(f"monitoring.change: {unknown_name('variation', self.monitoring.change, self.variations)}")
         for needed in ("bdt", "bonsai", "uniform-bonsai"):
             if needed not in self.models:
                 raise ValueError(f"models: the study compares {needed!r}; known: {', '.join(self.models)}")
@@ -382,16 +379,9 @@ def _times(models: Mapping[str, TriggerModel], made: Mapping[str, Artifact], X: 
 def _watched(
     words: TopologicalTriggerWords, test: TestEvents, seen: Mapping[str, Seen], cuts: Mapping[str, float]
 ) -> dict[str, Any]:
-    """A stable run of slices and one that changes: their slices and what was found."""
+    """A stable run of slices, ``nominal``, and one for each variation that sets in: the slices and what was found."""
     watched = ("bdt", "bonsai")
     chosen = {name: cuts[name] for name in watched}
-    states = {
-        name: (one.candidates, {model: one.score[model] for model in watched})
-        for name, one in seen.items()
-        if name in ("nominal", words.monitoring.change)
-    }
-    options = words.monitoring.model_dump(include={"slices", "from_slice", "false_alarm_rate"})
-    return {
-        "stable": monitor(test, states["nominal"], states["nominal"], chosen, **options),
-        words.monitoring.change: monitor(test, states["nominal"], states[words.monitoring.change], chosen, **options),
-    }
+    states = {name: (one.candidates, {m: one.score[m] for m in watched}) for name, one in seen.items()}
+    options = words.monitoring.model_dump()
+    return {name: monitor(test, states["nominal"], states[name], chosen, **options) for name in seen}

@@ -68,11 +68,17 @@ class TriggerSample:
 
 @dataclass(frozen=True)
 class TriggerCandidates:
-    """Candidates: ``event`` (row,) row of the event, inputs ``X`` (row, input), ``own``: all tracks of the signal's decay."""
+    """Candidates: ``event`` (row,) row of the event, inputs ``X`` (row, input), ``own``: all tracks of the signal's decay.
+
+    And of each event, (event,): ``n_tracks`` that are combined, and ``impact``, the hardest one's impact parameter in x in
+    standard deviations, positive away from the beam on the track's own side; NaN where there is none.
+    """
 
     event: Ints
     X: Floats
     own: Bools
+    n_tracks: Ints
+    impact: Floats
 
 
 def read_sample(path: Path) -> TriggerSample:
@@ -139,7 +145,11 @@ def candidates_of(sample: TriggerSample, words: SelectionWords, response: Respon
     )
     origin = cast("Jagged", sample.columns["track_origin"]).values[kept]
     return TriggerCandidates(
-        found.event, np.stack([found.columns[name] for name in CANDIDATE_COLUMNS], axis=1), _own(found, origin)
+        found.event,
+        np.stack([found.columns[name] for name in CANDIDATE_COLUMNS], axis=1),
+        _own(found, origin),
+        np.bincount(tracks.event, minlength=sample.n_events),
+        _impact(tracks, sample.n_events),
     )
 
 
@@ -152,6 +162,18 @@ def best_of_events(score: Floats, candidates: TriggerCandidates, chosen: Bools, 
     best, row = np.full(n_events, -np.inf), np.full(n_events, -1, dtype=np.int64)
     best[event[last]], row[event[last]] = score[order[last]], order[last]
     return best, row
+
+
+def _impact(tracks: EventTracks, n_events: int) -> Floats:
+    """Of the hardest track of each event; tells the two halves of the detector apart."""
+    place = np.lexsort((transverse_momentum(tracks.states), tracks.event))
+    event = tracks.event[place]
+    hardest = place[np.append(event[1:] != event[:-1], True)] if len(place) else place
+    x, _, tx, _, _ = tracks.states[hardest].T
+    vertex = tracks.vertex[tracks.event[hardest]]
+    found = np.full(n_events, np.nan)
+    found[tracks.event[hardest]] = np.sign(tx) * (x + tx * vertex[:, 2] - vertex[:, 0]) / tracks.sigma[hardest]
+    return found
 
 
 def _own(found: Candidates, origin: NDArray[Any]) -> Bools:

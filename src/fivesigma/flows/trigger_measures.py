@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -195,7 +199,7 @@ def slices_of(
 ) -> list[Slice]:
     """Slices of time of the collisions: slice i has the events of ``order`` i, seen as ``candidates[i]`` and ``scores[i]``.
 
-    One candidate an event enters the distributions: that of largest sum of pT.
+    One candidate an event enters the distributions, that of largest sum of pT, and one track, the hardest displaced one.
     """
     found = []
     for i, seen in enumerate(candidates):
@@ -203,10 +207,14 @@ def slices_of(
         everything = np.ones(len(seen.X), np.bool_)
         _, row = best_of_events(seen.X[:, CANDIDATE_COLUMNS.index("sum_pt")], seen, everything, len(inside))
         rows = row[inside & (row >= 0)]
-        passed = {"rate of events with a candidate": len(rows)}
+        passed = {
+            "rate of two displaced tracks": int((inside & (seen.n_tracks >= 2)).sum()),
+            "rate of candidates": len(rows),
+        }
         for model, score in scores[i].items():
             passed[f"rate of {model}"] = int((test.best(score, seen)[inside] >= cuts[model]).sum())
-        values = dict(zip(CANDIDATE_COLUMNS, seen.X[rows].T, strict=True))
+        impact = seen.impact[inside & np.isfinite(seen.impact)]
+        values = {"impact on its own side": impact} | dict(zip(CANDIDATE_COLUMNS, seen.X[rows].T, strict=True))
         found.append(Slice(values, Exposure(collisions[i], passed)))
     return found
 
@@ -233,9 +241,6 @@ def monitor(
 
 def shared_memory(path: Path, processes: int) -> dict[str, Any]:
     """Bytes of a mapped file in memory, all processes that read every page of it together, and what copies would take."""
-    import subprocess
-    import sys
-
     size = path.stat().st_size
     program = (
         "import sys, numpy as np; cells = np.memmap(sys.argv[1], np.uint8, 'r'); cells.sum(); print('ready', flush=True); "
@@ -243,23 +248,25 @@ def shared_memory(path: Path, processes: int) -> dict[str, Any]:
         "begin = next(i for i, line in enumerate(lines) if line.endswith(sys.argv[1])); "
         "print(next(line for line in lines[begin:] if line.startswith('Pss:')).split()[1], flush=True); sys.stdin.readline()"
     )
-    pipe = subprocess.PIPE
-    running = [
-        subprocess.Popen([sys.executable, "-c", program, str(path.resolve())], stdin=pipe, stdout=pipe, text=True)
-        for _ in range(processes)
-    ]
-    shares = []
-    try:
-        for process in running:
-            assert process.stdout is not None
-            process.stdout.readline()
-        for process in running:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            process.stdin.write("\n")
-            process.stdin.flush()
-            shares.append(1024 * int(process.stdout.readline()))
-    finally:
-        for process in running:
-            process.communicate("\n")
+    pipe, shares = subprocess.PIPE, []
+    with tempfile.TemporaryDirectory(prefix="fivesigma-") as folder:  # a file that nobody else has mapped
+        shared = Path(folder).resolve() / path.name
+        shutil.copyfile(path, shared)
+        running = [
+            subprocess.Popen([sys.executable, "-c", program, str(shared)], stdin=pipe, stdout=pipe, text=True)
+            for _ in range(processes)
+        ]
+        try:
+            for process in running:
+                assert process.stdout is not None
+                process.stdout.readline()
+            for process in running:
+                assert process.stdin is not None
+                assert process.stdout is not None
+                process.stdin.write("\n")
+                process.stdin.flush()
+                shares.append(1024 * int(process.stdout.readline()))
+        finally:
+            for process in running:
+                process.communicate("\n")
     return {"processes": processes, "file": size, "together": sum(shares), "copies": processes * size}

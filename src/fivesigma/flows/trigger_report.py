@@ -268,24 +268,29 @@ def _monitoring(study: TriggerStudy) -> Section:
     words = study.words.monitoring
     plots: list[Plot] = []
     text = []
-    for name, (slices, drift) in study.watched.items():
-        change = None if name == "stable" else words.from_slice
-        anchor = "stable" if name == "stable" else "changed"
-        title = "A stable detector" if name == "stable" else f"{name} from slice {words.from_slice + 1} on"
+    for i, (name, (slices, drift)) in enumerate(study.watched.items()):
+        change = None if name == "nominal" else words.from_slice
+        anchor = "stable" if change is None else f"changed-{i}"
+        title = "stable detector" if change is None else f"{name} from slice {words.from_slice + 1} on"
         plots += [
+            figures.p_values(f"monitoring-alarms-{anchor}", f"Comparisons: {title}", drift.to_json(), change),
             figures.rates_in_time(
                 f"monitoring-rates-{anchor}", f"Rates: {title}", _rates_in_time(slices, drift), change
             ),
-            figures.p_values(f"monitoring-alarms-{anchor}", f"Comparisons: {title}", drift.to_json(), change),
         ]
-        text.append(f"{title}: {len(drift.alarms)} alarms in {drift.p_value.size} comparisons.")
+        before = sum(alarm.slice < words.from_slice for alarm in drift.alarms)
+        text.append(
+            f"{title[0].upper()}{title[1:]}: {len(drift.alarms)} alarms in {drift.p_value.size} comparisons, {before} of them "
+            f"in the first {words.from_slice} slices."
+        )
     return Section(
         "Monitoring",
         "monitoring",
         (
             Text(
                 "Half of the test's collisions are the reference, the others slices of time. "
-                "One candidate an event, that of largest Σ pT, enters the distributions.\n\n" + "\n\n".join(text)
+                "One candidate an event, that of largest Σ pT, enters the distributions, and one track, the hardest that is "
+                "displaced: its impact parameter in x, on its own side of the beam.\n\n" + "\n\n".join(text)
             ),
             Gallery(tuple(plots)),
             *(_alarm_table(name, drift) for name, (_, drift) in study.watched.items() if drift.alarms),
