@@ -125,11 +125,11 @@ def run_study(
         whatever a stage has to say; what was finished is kept, and the next run goes on from there.
     """
     if not isinstance(study, StudyDefinition) and flow_name(study) != "classification":
-        if inputs or models or until != "report":
+        if models or until != "report":
             raise ConfigError(
-                f"study {str(study)!r} has no models or inputs to choose and no stages; its flow takes --output and --seed"
+                f"study {str(study)!r} has no models to choose and no stages; its flow takes --output and --seed"
             )
-        return run_flow(study, output=output, seed=seed, workers=workers, keep=keep, command=command)
+        return run_flow(study, inputs=inputs, output=output, seed=seed, workers=workers, keep=keep, command=command)
     with open_run(study, inputs, output, models, seed) as (definition, run):
         started, cpu = time.monotonic(), time.process_time()
         dataset = convert_study(definition, run, Processes(workers))
@@ -168,16 +168,24 @@ def run_study(
 def run_flow(
     study: str | Path,
     *,
+    inputs: Mapping[str, str] | None = None,
     output: str | Path | None = None,
     seed: int | None = None,
     workers: int = 2,
     keep: Path | None = None,
     command: str | None = None,
 ) -> StudyResult:
-    """Run a study whose YAML names another flow than classification; see :func:`run_study` for the parameters."""
+    """Run a study whose YAML names another flow than classification; see :func:`run_study` for the parameters.
+
+    ``inputs`` are for flows that read a file, their word ``sample``: another one, as ``{"sample": file}``.
+    """
     content, path = read_study(study)
     flow = find_flow(str(content.get("flow")))
-    words = parse_words(flow.words, content if seed is None else {**content, "seed": seed}, str(path))
+    if inputs and (set(inputs) != {"sample"} or "sample" not in flow.words.model_fields):
+        takes = "takes --input sample=FILE" if "sample" in flow.words.model_fields else "has no inputs to choose"
+        raise ConfigError(f"study {str(study)!r} {takes}, got {', '.join(inputs)}")
+    content = {**content, **(inputs or {}), **({} if seed is None else {"seed": seed})}
+    words = parse_words(flow.words, content, str(path))
     run = RunDirectory.create(output or Path("runs") / words.study)
     with run.lock():
         started, cpu = time.monotonic(), _cpu_seconds()

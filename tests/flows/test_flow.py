@@ -52,8 +52,8 @@ def test_a_flow_writes_the_files_that_every_study_writes(study: Path, tmp_path: 
     ("words", "options", "message"),
     [
         ("throw: 100", {}, "did you mean 'throws'"),
-        ("throws: 100", {"models": ["cnn"]}, "no models or inputs to choose"),
-        ("throws: 100", {"inputs": {"jets": "a.root"}}, "no models or inputs to choose"),
+        ("throws: 100", {"models": ["cnn"]}, "no models to choose"),
+        ("throws: 100", {"inputs": {"jets": "a.root"}}, "no inputs to choose"),
     ],
 )
 def test_words_and_options_that_a_flow_does_not_know_are_refused(

@@ -24,6 +24,7 @@ FLOWS: Mapping[str, str] = {
     "signed-weights": "fivesigma.flows.signed_weights:SignedWeightsFlow",
     "error-bars": "fivesigma.flows.error_bars:ErrorBarsFlow",
     "grid-inference": "fivesigma.grid_inference:GridInferenceFlow",
+    "topological-trigger": "fivesigma.flows.topological_trigger:TopologicalTriggerFlow",
 }
 """Name of a flow → module and class; imported when a study asks for it."""
 

@@ -1,5 +1,6 @@
 """Samples from event generators: ``fivesigma simulate``."""
 
+from fivesigma.simulate.heavy_flavour import simulate_heavy_flavour
 from fivesigma.simulate.higgs import simulate_higgs
 from fivesigma.simulate.other_shower import simulate_other_shower
 from fivesigma.simulate.pivot_toy import simulate_pivot_toy
@@ -11,6 +12,7 @@ __all__ = [
     "SIMULATIONS",
     "SimulatedClass",
     "SimulationResult",
+    "simulate_heavy_flavour",
     "simulate_higgs",
     "simulate_other_shower",
     "simulate_pivot_toy",

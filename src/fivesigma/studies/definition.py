@@ -388,10 +388,13 @@ def _with_ingredients(definition: StudyDefinition, models: Sequence[str]) -> dic
 
 def input_files(sample: SampleWords) -> tuple[str, ...]:
     """The sample's files, with those that ship with the package as full paths."""
+    return tuple(input_file(file) for file in sample.files)
+
+
+def input_file(file: str) -> str:
+    """A file as a study names it; one that ships with the package as its full path."""
     folder = Path(str(resources.files("fivesigma.studies"))) / "data"
-    return tuple(
-        str(folder / file.removeprefix(_PACKAGED)) if file.startswith(_PACKAGED) else file for file in sample.files
-    )
+    return str(folder / file.removeprefix(_PACKAGED)) if file.startswith(_PACKAGED) else file
 
 
 def accept_options(kind: str, name: str, factory: Any, options: Mapping[str, Any]) -> None:
