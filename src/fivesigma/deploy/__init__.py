@@ -4,18 +4,22 @@ from fivesigma.deploy.artifact import Artifact, load_artifact
 from fivesigma.deploy.c_target import CTrees
 from fivesigma.deploy.export import export
 from fivesigma.deploy.integer_target import IntegerTable
+from fivesigma.deploy.onnx_target import OnnxGraph
 from fivesigma.deploy.table_loss import TableSize, scan_tables
 from fivesigma.deploy.table_target import LookupTable
 from fivesigma.deploy.target import TARGETS, Target
 from fivesigma.deploy.trained_model import TrainedModel
+from fivesigma.deploy.tree_learners import TREE_LEARNERS
 from fivesigma.deploy.verify import Verification, verify
 
 __all__ = [
     "TARGETS",
+    "TREE_LEARNERS",
     "Artifact",
     "CTrees",
     "IntegerTable",
     "LookupTable",
+    "OnnxGraph",
     "TableSize",
     "Target",
     "TrainedModel",

@@ -63,7 +63,7 @@ def export(
             "name": name,
             "model": {
                 "name": model.name,
-                "estimator": getattr(model.estimator, "estimator_name", type(model.estimator).__name__),
+                "estimator": model.kind,
                 "source": model.source,
                 "digest": model.digest,
             },

@@ -118,6 +118,12 @@ class TrainedModel:
             )
         return cls(folder.name, estimator, tuple(inputs), digest=_digest(folder), source=str(content["estimator"]))
 
+    @property
+    def kind(self) -> str:
+        """The estimator's registered name."""
+        own = type(self.estimator)
+        return next((name for name, known in ESTIMATORS.items() if known is own), own.__name__)
+
     def described(self) -> list[dict[str, Any]]:
         """Each input's name, unit and transform, as the manifest holds them."""
         scales = {} if self.features is None else self.features.to_json()["scales"] or {}
