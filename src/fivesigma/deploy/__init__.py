@@ -2,8 +2,10 @@
 
 from fivesigma.deploy.artifact import Artifact, load_artifact
 from fivesigma.deploy.c_target import CTrees
+from fivesigma.deploy.event_columns import EventColumns
 from fivesigma.deploy.export import export
 from fivesigma.deploy.integer_target import IntegerTable
+from fivesigma.deploy.jagged_model import JaggedModel, load_model
 from fivesigma.deploy.onnx_target import OnnxGraph
 from fivesigma.deploy.table_loss import TableSize, scan_tables
 from fivesigma.deploy.table_target import LookupTable
@@ -17,7 +19,9 @@ __all__ = [
     "TREE_LEARNERS",
     "Artifact",
     "CTrees",
+    "EventColumns",
     "IntegerTable",
+    "JaggedModel",
     "LookupTable",
     "OnnxGraph",
     "TableSize",
@@ -26,6 +30,7 @@ __all__ = [
     "Verification",
     "export",
     "load_artifact",
+    "load_model",
     "scan_tables",
     "verify",
 ]

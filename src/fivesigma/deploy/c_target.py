@@ -38,6 +38,7 @@ class CTrees:
     """
 
     kind: ClassVar[str] = "c"
+    takes_jagged: ClassVar[bool] = False
     layout: Layout = "auto"
 
     def __post_init__(self) -> None:

@@ -57,6 +57,7 @@ class IntegerTable:
     """
 
     kind: ClassVar[str] = "integer-table"
+    takes_jagged: ClassVar[bool] = False
     fields: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     packing: Packing = "concatenated"
     bits: int = 8

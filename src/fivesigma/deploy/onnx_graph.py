@@ -20,6 +20,8 @@ TREES = "ai.onnx.ml"
 class Value:
     """A tensor in a graph; arithmetic on it adds nodes."""
 
+    __array_ufunc__ = None  # NumPy's numbers leave arithmetic with a value to it
+
     def __init__(self, graph: Graph, name: str) -> None:
         self.graph, self.name = graph, name
 

@@ -96,9 +96,7 @@ def _pixels(graph: Graph, features: JetImages, jets: Padded) -> Padded:
         phi = ((phi + np.pi) / side_phi).function("Floor")
         phi = (phi + 0.5) * side_phi - np.pi
     empty = ~jets.there
-    return Padded(
-        graph.where(empty, 0.0, intensity), eta, phi, jets.there, jets.place, jets.counts, jets.refused
-    )
+    return Padded(graph.where(empty, 0.0, intensity), eta, phi, jets.there, jets.place, jets.counts, jets.refused)
 
 
 def _frame(graph: Graph, constituents: Padded, subjets: Padded) -> tuple[Value, Value, Value, Value]:

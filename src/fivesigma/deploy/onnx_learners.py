@@ -18,7 +18,9 @@ from fivesigma.deploy.trained_model import Float64
 from fivesigma.models.declared import DeclaredNetwork
 
 SINGLE = 1e-5
-"""Of probabilities, and of numbers in standard deviations of the target: sums in float32, in another order."""
+"""Of probabilities of networks: sums in float32, in another order."""
+NUMBER = 1e-4
+"""Of numbers of networks, in standard deviations of the target: the same, with inputs up to 30 of theirs from the mean."""
 DOUBLE = 1e-6
 """Of what is computed in float64 from features in float32, which may be rounded to the neighbouring number."""
 
@@ -38,6 +40,8 @@ class OnnxLearner:
     """The largest absolute difference of each output."""
     single: bool = True
     """Whether it sees float32 also where there are no features."""
+    cuts: Callable[[Any], list[Float64]] | None = None
+    """Where its answer jumps, by feature; for the proof."""
 
 
 ONNX_LEARNERS: Registry[OnnxLearner] = Registry("learner that can be written as ONNX")
@@ -93,8 +97,8 @@ def _declared_tolerance(estimator: Any) -> Mapping[str, float]:
     network: DeclaredNetwork = estimator.network_
     found = {}
     for head, loss in network.losses.items():
-        scale = abs(float(network.head(head).width)) if loss.kind == "number" else 1.0
-        found |= {_head_output(head, i, loss.outputs): SINGLE * scale for i in range(loss.outputs)}
+        allowed = NUMBER * abs(float(network.head(head).width)) if loss.kind == "number" else SINGLE
+        found |= {_head_output(head, i, loss.outputs): allowed for i in range(loss.outputs)}
     first, name = next(iter(_wanted(estimator).items()))
     return {first: found[name], **found}
 
@@ -139,6 +143,15 @@ def _cuts(graph: Graph, estimator: Any, x: Value) -> Outputs:
     return {"probability": _monotone(graph, depth, estimator.knots_, estimator.probability_)}
 
 
+def _knots(estimator: Any) -> list[Float64]:
+    sign = -1.0 if estimator.method == "less" else 1.0
+    return [sign * estimator.knots_ if i == estimator.column else np.empty(0) for i in range(estimator.n_features_in_)]
+
+
+def _sides(estimator: Any) -> list[Float64]:
+    return [np.unique(sides[np.isfinite(sides)]) for sides in estimator.boxes_.transpose(1, 0, 2)]
+
+
 def _monotone(graph: Graph, score: Value, knots: Float64, probability: Float64) -> Value:
     """As `fivesigma.models.monotone_probability`."""
     width = max(float(knots[-1] - knots[0]), float(np.finfo(float).tiny))
@@ -152,6 +165,8 @@ for _name in ("dense", "maxout", "cnn", "locally-connected", "pivot", "gradient-
     ONNX_LEARNERS.register(_name)(OnnxLearner(_network, _signal, _same_for_all(SINGLE)))
 for _name in ("network", "network-regressor"):
     ONNX_LEARNERS.register(_name)(OnnxLearner(_declared, _declared_answer, _declared_tolerance))
-for _name, _write in (("single-variable", _single_variable), ("cuts", _cuts)):
-    ONNX_LEARNERS.register(_name)(OnnxLearner(_write, _signal, _same_for_all(DOUBLE), single=False))
+ONNX_LEARNERS.register("single-variable")(
+    OnnxLearner(_single_variable, _signal, _same_for_all(DOUBLE), single=False, cuts=_knots)
+)
+ONNX_LEARNERS.register("cuts")(OnnxLearner(_cuts, _signal, _same_for_all(DOUBLE), single=False, cuts=_sides))
 ONNX_LEARNERS.register("fisher")(OnnxLearner(_fisher, _signal, _same_for_all(DOUBLE), single=False))

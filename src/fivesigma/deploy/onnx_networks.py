@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from fivesigma.core.errors import ModelError
 from fivesigma.deploy.onnx_graph import Graph, Value
+from fivesigma.learn.error_bars.network import SMALLEST_VARIANCE, ErrorBarNetwork, SharedDropout, Standardise
+from fivesigma.learn.error_bars.variational_layer import VariationalLinear
 from fivesigma.models.convolutional import Channel
 from fivesigma.models.declared import DeclaredNetwork, Head
 from fivesigma.models.layers import Highway, Residual
@@ -175,6 +177,42 @@ def _highway(graph: Graph, layer: Highway, x: Value) -> Value:
 @_writes(Head)
 def _head(graph: Graph, layer: Head, x: Value) -> Value:
     return _linear(graph, layer.linear, x)
+
+
+@_writes(Standardise)
+def _standardise(graph: Graph, layer: Standardise, x: Value) -> Value:  # noqa: ARG001 contract
+    return (x - numbers(layer.mean)) / numbers(layer.deviation)
+
+
+@_writes(SharedDropout)
+def _thinned(graph: Graph, layer: SharedDropout, x: Value) -> Value:  # noqa: ARG001 contract
+    return x if layer.mask is None else x * numbers(layer.mask)
+
+
+@_writes(VariationalLinear)
+def _variational(graph: Graph, layer: VariationalLinear, x: Value) -> Value:
+    weight, bias = (layer.mean, layer.bias_mean) if layer.drawn is None else layer.drawn
+    return graph.op("Gemm", x, numbers(weight), numbers(bias), transB=1)
+
+
+@_writes(ErrorBarNetwork)
+def _error_bars(graph: Graph, network: ErrorBarNetwork, x: Value) -> Value:
+    """Logit (event, 1), or mean and log variance (event, 2)."""
+    h = error_bar_features(graph, network, x)
+    head = write_network(graph, network.head, h)
+    return head if network.noise is None else graph.concat([head, log_variance(graph, network, h)], axis=1)
+
+
+def error_bar_features(graph: Graph, network: ErrorBarNetwork, x: Value) -> Value:
+    """What the last layer sees, (event, node)."""
+    return write_network(graph, network.trunk, write_network(graph, network.standardise, x))
+
+
+def log_variance(graph: Graph, network: ErrorBarNetwork, h: Value) -> Value:
+    """Of the standardised target, (event, 1)."""
+    assert network.noise is not None
+    positive = write_network(graph, network.noise, h).function("Softplus")
+    return (positive + np.float32(SMALLEST_VARIANCE)).function("Log")
 
 
 @_writes(DeclaredNetwork)

@@ -69,6 +69,7 @@ class LookupTable:
     """
 
     kind: ClassVar[str] = "table"
+    takes_jagged: ClassVar[bool] = False
     bins: BinWord | Mapping[str, BinWord] = "thresholds"
     resolution: Mapping[str, float] = field(default_factory=dict)
     cell: CellType | Literal["auto"] = "auto"

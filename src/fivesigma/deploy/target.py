@@ -22,9 +22,9 @@ Answers = Mapping[str, NDArray[Any]]
 class Written:
     """What ``Target.write`` leaves to be proved."""
 
-    inputs: tuple[Float64, dict[str, int]]
-    """What to prove it with: values (event, input), and how many of each kind; see ``proof_inputs``."""
-    expected: Callable[[Float64], Answers]
+    inputs: tuple[Any, dict[str, int]]
+    """What to prove it with: values (event, input) or `EventColumns`, and how many of each kind; see ``proof_inputs``."""
+    expected: Callable[[Any], Answers]
     """What the trained model, by its own library, answers for inputs of shape (event, input)."""
     tolerances: Mapping[str, float]
     """The largest absolute difference allowed, by output; 0 means every bit."""
@@ -42,10 +42,10 @@ class Predictor(Protocol):
     inputs: tuple[str, ...]
     """Names of its inputs, as its own files (not the manifest) have them."""
 
-    def predict(self, values: NDArray[Any]) -> Float64:
-        """What users want, of shape (event,), for values of shape (event, input)."""
+    def predict(self, values: Any) -> Float64:
+        """What users want, of shape (event,), for values of shape (event, input), or `EventColumns`."""
 
-    def answers(self, values: NDArray[Any]) -> Answers:
+    def answers(self, values: Any) -> Answers:
         """Everything that a proof compares, by every way that the artefact can be used."""
 
 
@@ -53,6 +53,8 @@ class Target(Protocol):
     """A kind of export; a frozen dataclass whose fields are its options."""
 
     kind: ClassVar[str]
+    takes_jagged: ClassVar[bool] = False
+    """Whether it takes a `JaggedModel`."""
 
     def write(self, model: TrainedModel, folder: Path, name: str, seed: int) -> Written:
         """Write the export's files into ``folder``, names in them starting with ``name``; ``seed`` is of the proof."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -102,6 +102,15 @@ def ensemble_on_inputs(model: TrainedModel) -> TreeEnsemble:
     cuts = np.split(_pulled_back(model, feature, threshold, learner.single_precision), ends)
     trees = [replace(tree, threshold=on_inputs) for tree, on_inputs in zip(ensemble.trees, cuts, strict=True)]
     return replace(ensemble, trees=tuple(trees))
+
+
+def cuts_on_inputs(model: TrainedModel, cuts: Sequence[Float64]) -> list[Float64]:
+    """Cuts on each feature as cuts on the untransformed input, see ``ensemble_on_inputs``."""
+    if model.features is None:
+        return list(cuts)
+    feature = np.repeat(np.arange(len(cuts)), [len(found) for found in cuts])
+    moved = _pulled_back(model, feature, np.concatenate(cuts), single_precision=False)
+    return [moved[feature == i] for i in range(len(cuts))]
 
 
 def events_at_cuts(ensemble: TreeEnsemble, low: Float64, high: Float64, *, seed: int, most: int) -> Float64:

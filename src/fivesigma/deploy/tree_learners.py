@@ -57,7 +57,9 @@ def _adaboost_ensemble(estimator: Any) -> TreeEnsemble:
     boosted = estimator.forest_
     trees = [
         replace(tree, value=np.where(tree.value > 0.5, weight, -weight))
-        for tree, weight in zip(map(forest_tree, (t.tree_ for t in boosted.estimators_)), _weights(boosted), strict=True)
+        for tree, weight in zip(
+            map(forest_tree, (t.tree_ for t in boosted.estimators_)), _weights(boosted), strict=True
+        )
     ]
     total = float(boosted.estimator_weights_.sum())
     return TreeEnsemble(tuple(trees), divisor=total, link="logistic", slope=total)
