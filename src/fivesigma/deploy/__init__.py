@@ -1,4 +1,4 @@
-"""Trained models in other forms, each proved to be the same model: C, lookup tables, integer tables."""
+"""Trained models in other forms, each proved to be the same model: C, lookup tables, integer tables, ONNX."""
 
 from fivesigma.deploy.artifact import Artifact, load_artifact
 from fivesigma.deploy.c_target import CTrees

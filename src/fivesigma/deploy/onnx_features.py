@@ -72,7 +72,9 @@ def to_normal(graph: Graph, x: Value, knots: Float64) -> Value:
 
 def interpolated(graph: Graph, x: Value, knots: Float64, values: Float64) -> Value:
     """As ``numpy.interp`` of (event,): linear between ascending knots, constant beyond."""
-    place = leaf_values(graph, [search_tree(knots)], x.unsqueeze(1)).cast(np.int64)  # knots at most x
+    place = leaf_values(graph, [search_tree(np.nextafter(knots, -np.inf))], x.unsqueeze(1)).cast(
+        np.int64
+    )  # knots at most x
     at = graph.op("Clip", place - 1, np.array(0), np.array(len(knots) - 2))
     width = np.diff(knots)
     slope = np.divide(np.diff(values), width, out=np.zeros(len(width)), where=width > 0)

@@ -52,16 +52,16 @@ class Value:
     def __neg__(self) -> Value:
         return self.graph.op("Neg", self)
 
-    def __lt__(self, other: Operand) -> Value:
+    def __lt__(self, other: Operand) -> Value:  # type: ignore[misc] # an array on the left leaves it to us
         return self.graph.op("Less", self, other)
 
-    def __le__(self, other: Operand) -> Value:
+    def __le__(self, other: Operand) -> Value:  # type: ignore[misc] # an array on the left leaves it to us
         return self.graph.op("LessOrEqual", self, other)
 
-    def __gt__(self, other: Operand) -> Value:
+    def __gt__(self, other: Operand) -> Value:  # type: ignore[misc] # an array on the left leaves it to us
         return self.graph.op("Greater", self, other)
 
-    def __ge__(self, other: Operand) -> Value:
+    def __ge__(self, other: Operand) -> Value:  # type: ignore[misc] # an array on the left leaves it to us
         return self.graph.op("GreaterOrEqual", self, other)
 
     def __and__(self, other: Operand) -> Value:
@@ -114,7 +114,7 @@ class Value:
         return self.function("IsNaN") | self.function("IsInf")
 
 
-Operand: TypeAlias = Value | NDArray[Any] | float
+Operand: TypeAlias = Value | NDArray[Any] | np.generic | float
 """What can stand in arithmetic: a constant is float64 or int64 if it is no array."""
 
 
@@ -139,7 +139,7 @@ class Graph:
         self.nodes.append(("Identity", [value.name], name, "", {}))
         self.outputs[name] = np.dtype(np.float64)
 
-    def constant(self, array: NDArray[Any] | float) -> Value:
+    def constant(self, array: NDArray[Any] | np.generic | float) -> Value:
         """A constant; the same one is kept once."""
         array = np.ascontiguousarray(array).reshape(np.shape(array))  # the former makes (1,) of ()
         key = array.dtype.str, array.shape, array.tobytes()

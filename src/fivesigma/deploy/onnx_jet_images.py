@@ -175,4 +175,7 @@ def _normalised(graph: Graph, features: JetImages, image: Value, intensity: Valu
         }[features.normalise]()
         image = image * graph.where(norm > 0.0, 1.0 / norm, 1.0)
     single = image.cast(np.float32)
-    return single / np.float32(features.unit) if features.scale == "standard" else single  # type: ignore[arg-type]
+    if features.scale == "none":
+        return single
+    assert features.unit is not None  # a fitted model's features are fitted
+    return single / np.float32(features.unit)

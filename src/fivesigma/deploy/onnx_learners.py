@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fivesigma.core.errors import FeatureError
 from fivesigma.core.registry import Registry
 from fivesigma.deploy.onnx_features import interpolated
 from fivesigma.deploy.onnx_graph import Graph, Value
@@ -41,7 +42,9 @@ class OnnxLearner:
     single: bool = True
     """Whether it sees float32 also where there are no features."""
     cuts: Callable[[Any], list[Float64]] | None = None
-    """Where its answer jumps, by feature; for the proof."""
+    """The largest values of each feature on one side of where its answer, or its slope, jumps."""
+    on_inputs: Callable[[Graph, Any, Sequence[Value], Sequence[Float64]], Outputs | None] | None = None
+    """Columns (event,) and these ``cuts`` on the untransformed columns → outputs, where there is no more to it."""
 
 
 ONNX_LEARNERS: Registry[OnnxLearner] = Registry("learner that can be written as ONNX")
@@ -118,38 +121,66 @@ def _head_output(head: str, i: int, outputs: int) -> str:
 
 def _fisher(graph: Graph, estimator: Any, x: Value) -> Outputs:
     flat = graph.op("Flatten", x).cast(np.float64)
-    score = graph.op("MatMul", flat, estimator.direction_.reshape(-1, 1)) + float(estimator.offset_)
+    score = graph.op("MatMul", flat, estimator.direction_.reshape(-1, 1)) + np.asarray(estimator.offset_).item()
     return {"probability": _sigmoid(score)}
 
 
 def _single_variable(graph: Graph, estimator: Any, x: Value) -> Outputs:
-    column = graph.op("Gather", x.cast(np.float64), np.array(estimator.column), axis=1)
-    if estimator.method == "likelihood-ratio":
-        tree = replace(search_tree(estimator.knots_), value=estimator.probability_)
-        return {"probability": leaf_values(graph, [tree], column.unsqueeze(1))}
-    score = column if estimator.method == "greater" else -column
+    score = graph.op("Gather", x.cast(np.float64), np.array(estimator.column), axis=1)
+    score = score if estimator.method == "greater" else -score
     return {"probability": _monotone(graph, score, estimator.knots_, estimator.probability_)}
 
 
-def _cuts(graph: Graph, estimator: Any, x: Value) -> Outputs:
+def _single_variable_bins(
+    graph: Graph, estimator: Any, columns: Sequence[Value], cuts: Sequence[Float64]
+) -> Outputs | None:
+    if estimator.method != "likelihood-ratio":
+        return None
+    tree = replace(search_tree(cuts[estimator.column]), value=estimator.probability_)
+    return {"probability": leaf_values(graph, [tree], columns[estimator.column].unsqueeze(1))}
+
+
+def _bin_edges(estimator: Any) -> list[Float64]:
+    """Where the variable passes into the next bin; of an interpolation, nothing jumps, but its slope."""
+    knots = estimator.knots_ if estimator.method != "less" else -estimator.knots_[::-1]
+    edges = np.nextafter(knots, -np.inf) if estimator.method == "likelihood-ratio" else knots
+    return [edges if i == estimator.column else np.empty(0) for i in range(estimator.n_features_in_)]
+
+
+def _steepness(estimator: Any) -> Mapping[str, float]:
+    """What the last place of a variable in float32 makes of the probability, where it is steepest."""
+    knots, probability = estimator.knots_, estimator.probability_
+    if estimator.method == "likelihood-ratio" or len(knots) < 2:
+        return {"probability": 0.0}
+    step = np.finfo(np.float32).eps * np.maximum(np.abs(knots[1:]), np.abs(knots[:-1]))
+    worst = float((np.diff(probability) * np.minimum(1.0, step / np.diff(knots))).max())
+    return {"probability": DOUBLE + worst}
+
+
+def _cuts(graph: Graph, estimator: Any, columns: Sequence[Value], cuts: Sequence[Float64]) -> Outputs:
     """How many nested boxes an event passes: the least of what each side of each variable allows."""
     depths = []
-    for variable in range(estimator.n_features_in_):
-        column = x.slice(variable, variable + 1, axis=1).cast(np.float64)
+    for variable, (column, found) in enumerate(zip(columns, cuts, strict=True)):
         lower, upper = estimator.boxes_[:, variable].T
-        depths.append(leaf_values(graph, [search_tree(lower, below=True)], column))
-        depths.append(leaf_values(graph, [search_tree(-upper, below=True)], -column))
+        n = int(np.isfinite(lower).sum())
+        above, below = found[:n], found[n:]
+        depths.append(float(len(lower) - n) + leaf_values(graph, [search_tree(above)], column.unsqueeze(1)))
+        depths.append(float(len(upper)) - leaf_values(graph, [search_tree(below)], column.unsqueeze(1)))
     depth = graph.op("Min", *depths)
     return {"probability": _monotone(graph, depth, estimator.knots_, estimator.probability_)}
 
 
-def _knots(estimator: Any) -> list[Float64]:
-    sign = -1.0 if estimator.method == "less" else 1.0
-    return [sign * estimator.knots_ if i == estimator.column else np.empty(0) for i in range(estimator.n_features_in_)]
+def _no_features(graph: Graph, estimator: Any, x: Value) -> Outputs:  # noqa: ARG001 contract
+    raise FeatureError("cuts have a form in ONNX on one number an event and column only")
 
 
 def _sides(estimator: Any) -> list[Float64]:
-    return [np.unique(sides[np.isfinite(sides)]) for sides in estimator.boxes_.transpose(1, 0, 2)]
+    """The largest value that each lower cut removes, and that each upper cut keeps, ascending; open sides left out."""
+    found = []
+    for lower, upper in estimator.boxes_.transpose(1, 2, 0):
+        below = np.nextafter(upper[np.isfinite(upper)][::-1], -np.inf)
+        found.append(np.concatenate([lower[np.isfinite(lower)], below]))
+    return found
 
 
 def _monotone(graph: Graph, score: Value, knots: Float64, probability: Float64) -> Value:
@@ -166,7 +197,9 @@ for _name in ("dense", "maxout", "cnn", "locally-connected", "pivot", "gradient-
 for _name in ("network", "network-regressor"):
     ONNX_LEARNERS.register(_name)(OnnxLearner(_declared, _declared_answer, _declared_tolerance))
 ONNX_LEARNERS.register("single-variable")(
-    OnnxLearner(_single_variable, _signal, _same_for_all(DOUBLE), single=False, cuts=_knots)
+    OnnxLearner(_single_variable, _signal, _steepness, single=False, cuts=_bin_edges, on_inputs=_single_variable_bins)
 )
-ONNX_LEARNERS.register("cuts")(OnnxLearner(_cuts, _signal, _same_for_all(DOUBLE), single=False, cuts=_sides))
+ONNX_LEARNERS.register("cuts")(
+    OnnxLearner(_no_features, _signal, _same_for_all(DOUBLE), single=False, cuts=_sides, on_inputs=_cuts)
+)
 ONNX_LEARNERS.register("fisher")(OnnxLearner(_fisher, _signal, _same_for_all(DOUBLE), single=False))

@@ -119,7 +119,11 @@ def _of_features(model: TrainedModel, seed: int) -> Program:
         refused = _any_not_finite(x)
     else:
         x, refused = _features(graph, model.features, columns)
-    finish(graph, learner.write(graph, model.estimator, x), refused)
+    cuts = None if learner.cuts is None else cuts_on_inputs(model, learner.cuts(model.estimator))
+    outputs = None
+    if learner.on_inputs is not None and cuts is not None:
+        outputs = learner.on_inputs(graph, model.estimator, list(columns.values()), cuts)
+    finish(graph, outputs or learner.write(graph, model.estimator, x), refused)
     tolerances = learner.tolerance(model.estimator)
 
     def expected(inputs: Float64) -> Answers:
@@ -127,7 +131,7 @@ def _of_features(model: TrainedModel, seed: int) -> Program:
         with np.errstate(over="ignore", invalid="ignore"):
             return spread(learner.answer(model.estimator, X), seen)
 
-    return Program(graph, expected, tolerances, _proof_inputs(model, learner.cuts, seed))
+    return Program(graph, expected, tolerances, _proof_inputs(model, cuts, seed))
 
 
 def _of_jagged(model: JaggedModel, seed: int) -> Program:
@@ -208,14 +212,11 @@ def _seen(model: TrainedModel, inputs: Float64, dtype: Any) -> tuple[NDArray[Any
     return X[finite], seen
 
 
-def _proof_inputs(
-    model: TrainedModel, own: Callable[[Any], list[Float64]] | None, seed: int
-) -> tuple[Float64, dict[str, int]]:
+def _proof_inputs(model: TrainedModel, own: Sequence[Float64] | None, seed: int) -> tuple[Float64, dict[str, int]]:
     """See ``proof_inputs``; what stands for cuts are the learner's own ones, means, multiples of the width, and knots."""
     cuts = [_places(model, i) for i in range(len(model.inputs))]
     if own is not None:
-        on_inputs = cuts_on_inputs(model, own(model.estimator))
-        cuts = [np.concatenate(both) for both in zip(cuts, on_inputs, strict=True)]
+        cuts = [np.concatenate(both) for both in zip(cuts, own, strict=True)]
     inputs, kinds = proof_inputs(model, cuts, seed=seed)
     if model.features is not None and model.features.scaling == "log":
         # the margin below 0 would leave hardly any event to compare

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from fivesigma.core.errors import ArtifactError, FeatureError, MissingDependencyError
 from fivesigma.core.jagged import Column, Jagged
 from fivesigma.deploy.event_columns import EventColumns
+from fivesigma.deploy.onnx_error_bars import ONNX_LEARNERS
 from fivesigma.deploy.onnx_program import Program, program_of
 from fivesigma.deploy.parity import Proof
 from fivesigma.deploy.target import TARGETS, Answers, Written, check_options
 from fivesigma.deploy.trained_model import Float64, TrainedModel
+from fivesigma.deploy.tree_learners import TREE_LEARNERS
 
 ONNXRUNTIME = "onnxruntime"
 AT_ONCE, JETS_AT_ONCE = 10_000, 250
@@ -49,6 +51,11 @@ class OnnxGraph:
 
     def write_test(self, model: TrainedModel, folder: Path, name: str, proof: Proof) -> None:
         """Nothing: ``proof/`` holds what is needed."""
+
+    @classmethod
+    def estimators(cls) -> Collection[str]:
+        """Those of trees, and every one that has a form."""
+        return (*TREE_LEARNERS, *ONNX_LEARNERS)
 
     @classmethod
     def open(cls, folder: Path, name: str, details: Mapping[str, Any]) -> OnnxSession:

@@ -71,23 +71,20 @@ def leaf_values(graph: Graph, trees: Sequence[Tree], x: Value) -> Value:
     return found.reshape(-1)
 
 
-def search_tree(knots: Float64, *, below: bool = False) -> Tree:
-    """A balanced tree whose leaf is the number of (ascending) knots that are at most (or ``below``) the input.
-
-    NaN has none.
-    """
-    n = len(knots)
+def search_tree(cuts: Float64) -> Tree:
+    """A balanced tree whose leaf is the number of (ascending) cuts that are below the input; of NaN, none."""
+    n = len(cuts)
     left, right, threshold = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n)
     nodes = 0
 
     def grow(first: int, last: int) -> int:
-        """Between knots first … last; gives a node or ~leaf."""
+        """Between cuts first … last; gives a node or ~leaf."""
         nonlocal nodes
         if first == last:
             return ~first
         node, middle = nodes, (first + last) // 2
         nodes += 1
-        threshold[node] = knots[middle] if below else np.nextafter(knots[middle], -np.inf)  # left: the knot is above
+        threshold[node] = cuts[middle]
         left[node], right[node] = grow(first, middle), grow(middle + 1, last)
         return node
 

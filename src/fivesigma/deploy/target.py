@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol, Self
 from numpy.typing import NDArray
 
 from fivesigma.core.errors import UnknownNameError
+from fivesigma.core.estimator import ESTIMATORS
 from fivesigma.core.registry import Registry, unknown_name
 from fivesigma.deploy.parity import Proof
 from fivesigma.deploy.trained_model import Float64, TrainedModel
@@ -63,6 +64,10 @@ class Target(Protocol):
         """Write what a user can test it with, made of the proof."""
 
     @classmethod
+    def estimators(cls) -> Collection[str]:
+        """Registered names of the estimators that it takes."""
+
+    @classmethod
     def open(cls, folder: Path, name: str, details: Mapping[str, Any]) -> Predictor:
         """Read it again."""
 
@@ -81,6 +86,13 @@ def check_options(target: type[Any], options: Mapping[str, Any]) -> None:
         if name not in known:
             raise UnknownNameError(unknown_name(f"option of the target {target.kind!r}", name, known))
 
+
+def estimators_of_numbers() -> tuple[str, ...]:
+    """Registered names of the estimators that can be fitted on one number an event and column."""
+    return tuple(name for name in ESTIMATORS if name not in IMAGES_ONLY)
+
+
+IMAGES_ONLY = ("cnn", "locally-connected")
 
 TARGETS: Registry[type[Any]] = Registry("target")
 """Every kind of export by its name."""
