@@ -23,7 +23,7 @@ Feature = Annotated[
 
 def export(
     source: Source,
-    target: Annotated[str, typer.Argument(help="c, table or integer-table")],
+    target: Annotated[str, typer.Argument(help="c, table, integer-table or onnx")],
     output: Annotated[Path, typer.Option("--output", help="the folder to write; it must not be there yet")],
     model: Model = None,
     fold: Fold = 0,
@@ -39,13 +39,14 @@ def export(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Write a trained model as C or as a table; refused unless it is proved to be the same model."""
-    from fivesigma.deploy import TARGETS, TrainedModel
+    """Write a trained model as C, as a table or as ONNX; refused unless it is proved to be the same model."""
+    from fivesigma.deploy import TARGETS, TrainedModel, load_model
     from fivesigma.deploy import export as export_model
     from fivesigma.deploy.export import summary
 
     chosen = TARGETS[target].from_options(parse_settings(settings))
-    trained = TrainedModel.load(source, model=model, fold=fold, inputs=feature)
+    load = load_model if chosen.takes_jagged else TrainedModel.load
+    trained = load(source, model=model, fold=fold, inputs=feature)
     with shown_progress(quiet):
         artifact = export_model(trained, chosen, output, name=name, seed=seed, command=command_line())
     if json:

@@ -22,10 +22,10 @@ def verify(
     json: Json = False,
 ) -> None:
     """Repeat the proof of an export, here and now, and say in words what differs."""
-    from fivesigma.deploy import TrainedModel
+    from fivesigma.deploy import load_model
     from fivesigma.deploy import verify as verify_artifact
 
-    trained = None if source is None else TrainedModel.load(source, model=model, fold=fold, inputs=feature)
+    trained = None if source is None else load_model(source, model=model, fold=fold, inputs=feature)
     found = verify_artifact(artefact, trained)
     if json:
         worst = {d.output: {"worst": d.worst, "tolerance": d.tolerance} for d in found.differences}

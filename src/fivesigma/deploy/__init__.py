@@ -1,27 +1,36 @@
-"""Trained models in other forms, each proved to be the same model: C, lookup tables, integer tables."""
+"""Trained models in other forms, each proved to be the same model: C, lookup tables, integer tables, ONNX."""
 
 from fivesigma.deploy.artifact import Artifact, load_artifact
 from fivesigma.deploy.c_target import CTrees
+from fivesigma.deploy.event_columns import EventColumns
 from fivesigma.deploy.export import export
 from fivesigma.deploy.integer_target import IntegerTable
+from fivesigma.deploy.jagged_model import JaggedModel, load_model
+from fivesigma.deploy.onnx_target import OnnxGraph
 from fivesigma.deploy.table_loss import TableSize, scan_tables
 from fivesigma.deploy.table_target import LookupTable
 from fivesigma.deploy.target import TARGETS, Target
 from fivesigma.deploy.trained_model import TrainedModel
+from fivesigma.deploy.tree_learners import TREE_LEARNERS
 from fivesigma.deploy.verify import Verification, verify
 
 __all__ = [
     "TARGETS",
+    "TREE_LEARNERS",
     "Artifact",
     "CTrees",
+    "EventColumns",
     "IntegerTable",
+    "JaggedModel",
     "LookupTable",
+    "OnnxGraph",
     "TableSize",
     "Target",
     "TrainedModel",
     "Verification",
     "export",
     "load_artifact",
+    "load_model",
     "scan_tables",
     "verify",
 ]

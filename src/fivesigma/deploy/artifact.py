@@ -7,11 +7,13 @@ import json
 import os
 import secrets
 import shutil
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 from fivesigma.core.errors import ArtifactError, OutputError
 from fivesigma.core.integrity import write_json
 from fivesigma.core.jagged import Columns
+from fivesigma.deploy.event_columns import EventColumns
 from fivesigma.deploy.parity import Proof
 from fivesigma.deploy.target import TARGETS, Predictor
 from fivesigma.features.contract import column_of
@@ -27,6 +30,8 @@ FORMAT = 1
 """Of the manifest."""
 MANIFEST = "manifest.json"
 PROOF = "proof"
+COLUMNS = "inputs.npz"
+"""Inputs of the proof of a model of jagged columns; of others they are ``inputs.npy``."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,8 @@ class Artifact:
         FeatureError
             if a column is missing, with the nearest name.
         """
+        if any(feature.get("jagged") for feature in self.manifest["features"]):
+            return self.predictor.predict(EventColumns({name: column_of(columns, name) for name in self.inputs}))
         values = np.stack([np.asarray(column_of(columns, name), dtype=np.float64) for name in self.inputs], axis=1)
         return self.predictor.predict(values)
 
@@ -131,7 +138,10 @@ def damaged_files(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
 def write_proof(folder: Path, proof: Proof) -> None:
     """Inputs and expected answers, as NumPy's plain arrays."""
     (folder / PROOF).mkdir()
-    np.save(folder / PROOF / "inputs.npy", proof.inputs, allow_pickle=False)
+    if isinstance(proof.inputs, EventColumns):
+        proof.inputs.save(folder / PROOF / COLUMNS)
+    else:
+        np.save(folder / PROOF / "inputs.npy", proof.inputs, allow_pickle=False)
     for output, values in proof.expected.items():
         np.save(folder / PROOF / f"{output}.npy", values, allow_pickle=False)
 
@@ -140,11 +150,16 @@ def read_proof(folder: Path, manifest: Mapping[str, Any]) -> Proof:
     """What ``write_proof`` wrote."""
     stated = manifest["proof"]
     try:
-        inputs = np.load(folder / PROOF / "inputs.npy", allow_pickle=False)
+        jagged = folder / PROOF / COLUMNS
+        inputs = (
+            EventColumns.load(jagged)
+            if jagged.is_file()
+            else np.load(folder / PROOF / "inputs.npy", allow_pickle=False)
+        )
         expected = {
             output: np.load(folder / PROOF / f"{output}.npy", allow_pickle=False) for output in stated["outputs"]
         }
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile, zlib.error, KeyError) as error:
         raise ArtifactError(f"cannot read the proof of {folder}: {error}") from error
     return Proof(inputs, expected, stated["inputs"])
 

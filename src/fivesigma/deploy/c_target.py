@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, get_args
@@ -19,7 +19,7 @@ from fivesigma.deploy.compiler import Compiler, shared_library
 from fivesigma.deploy.parity import ADVERSARIAL, Proof, proof_inputs
 from fivesigma.deploy.target import TARGETS, Answers, Written, check_options
 from fivesigma.deploy.trained_model import Float64, TrainedModel
-from fivesigma.deploy.tree_ensemble import ensemble_on_inputs, events_at_cuts, tree_learner
+from fivesigma.deploy.tree_ensemble import TREE_LEARNERS, ensemble_on_inputs, events_at_cuts, tree_learner
 
 PROBABILITY_TOLERANCE = 1e-15
 """Of probabilities: exp differs in its last bit from one C library to another; scores are exact."""
@@ -38,6 +38,7 @@ class CTrees:
     """
 
     kind: ClassVar[str] = "c"
+    takes_jagged: ClassVar[bool] = False
     layout: Layout = "auto"
 
     def __post_init__(self) -> None:
@@ -104,6 +105,11 @@ class CTrees:
             seed=88172645463325252,
         )
         (folder / f"fuzz_{name}.c").write_text(fuzz, encoding="utf-8")
+
+    @classmethod
+    def estimators(cls) -> Collection[str]:
+        """Those of trees."""
+        return tuple(TREE_LEARNERS)
 
     @classmethod
     def open(cls, folder: Path, name: str, details: Mapping[str, Any]) -> CompiledTrees:  # noqa: ARG003 contract

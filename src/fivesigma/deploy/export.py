@@ -8,12 +8,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from fivesigma.core.errors import ParityError
+from fivesigma.core.errors import FeatureError, ParityError
 from fivesigma.core.progress import say
 from fivesigma.core.provenance import provenance
 from fivesigma.deploy.artifact import Artifact, new_folder, open_predictor, read_manifest, write_manifest, write_proof
 from fivesigma.deploy.c_source import identifier
 from fivesigma.deploy.compiler import Compiler
+from fivesigma.deploy.jagged_model import JaggedModel
 from fivesigma.deploy.parity import Proof, compare
 from fivesigma.deploy.target import Target
 from fivesigma.deploy.trained_model import TrainedModel
@@ -46,11 +47,18 @@ def export(
 
     Raises
     ------
+    FeatureError
+        if the target does not take models of jagged columns, and this is one.
     ParityError
         if any answer differs by more than the target's tolerance; nothing is written.
     OutputError
         if the folder is there already or cannot be written.
     """
+    if isinstance(model, JaggedModel) and not target.takes_jagged:
+        raise FeatureError(
+            f"model {model.name!r} sees jagged columns; the target {target.kind!r} takes models that see one number an "
+            "event and column (features 'tabular')"
+        )
     folder, name = Path(folder), identifier(name or model.name)
     with new_folder(folder) as temporary:
         written = target.write(model, temporary, name, seed)
@@ -63,7 +71,7 @@ def export(
             "name": name,
             "model": {
                 "name": model.name,
-                "estimator": getattr(model.estimator, "estimator_name", type(model.estimator).__name__),
+                "estimator": model.kind,
                 "source": model.source,
                 "digest": model.digest,
             },

@@ -6,7 +6,7 @@ import ctypes
 import re
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -30,7 +30,7 @@ from fivesigma.deploy.integer_table import (
 )
 from fivesigma.deploy.lookup_table import CellType, Code, map_cells, steps
 from fivesigma.deploy.parity import RANDOM, Proof
-from fivesigma.deploy.target import TARGETS, Answers, Written, check_options
+from fivesigma.deploy.target import TARGETS, Answers, Written, check_options, estimators_of_numbers
 from fivesigma.deploy.trained_model import Float64, TrainedModel
 
 FLOATING = re.compile(r"%(?:[xyz]mm|st\b|mm[0-7])|%[kK]\d")
@@ -57,6 +57,7 @@ class IntegerTable:
     """
 
     kind: ClassVar[str] = "integer-table"
+    takes_jagged: ClassVar[bool] = False
     fields: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     packing: Packing = "concatenated"
     bits: int = 8
@@ -140,6 +141,11 @@ class IntegerTable:
             expected=array("uint32_t", "expected", proof.expected["code"][chosen].astype(np.int64), lambda x: f"{x}u"),
         )
         (folder / f"test_{name}.c").write_text(text, encoding="utf-8")
+
+    @classmethod
+    def estimators(cls) -> Collection[str]:
+        """All of one number an event and column."""
+        return estimators_of_numbers()
 
     @classmethod
     def open(cls, folder: Path, name: str, details: Mapping[str, Any]) -> IntegerTableReader:

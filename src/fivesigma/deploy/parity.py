@@ -37,7 +37,7 @@ SPECIAL = (
 class Proof:
     """Inputs (event, input) and what the model answers there, by the name of the output, each of shape (event,)."""
 
-    inputs: Float64
+    inputs: Any  # (event, input), or `EventColumns`
     expected: Mapping[str, NDArray[Any]]
     kinds: Mapping[str, int]  # how many inputs of which kind, in this order
 
@@ -59,7 +59,7 @@ class Difference:
         """Whether the proof holds."""
         return self.worst <= self.tolerance
 
-    def sentence(self, names: Sequence[str], inputs: Float64) -> str:
+    def sentence(self, names: Sequence[str], inputs: Any) -> str:
         """What differs, and at which input."""
         where = ", ".join(f"{name} = {value!r}" for name, value in zip(names, inputs[self.at].tolist(), strict=True))
         return (
@@ -67,7 +67,7 @@ class Difference:
             f"(tolerance {self.tolerance:.3g}); at {where}: expected {self.expected!r}, got {self.got!r}"
         )
 
-    def to_json(self, names: Sequence[str], inputs: Float64) -> dict[str, Any]:
+    def to_json(self, names: Sequence[str], inputs: Any) -> dict[str, Any]:
         """For the manifest; numbers that JSON cannot hold are written as text."""
         at = {name: _json(value) for name, value in zip(names, inputs[self.at].tolist(), strict=True)}
         return {
@@ -155,5 +155,7 @@ def compare(
     return found
 
 
-def _json(value: float) -> float | str:
+def _json(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_json(number) for number in value]
     return value if np.isfinite(value) else repr(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -33,7 +33,7 @@ from fivesigma.deploy.lookup_table import (
 )
 from fivesigma.deploy.parity import Proof, proof_inputs
 from fivesigma.deploy.table_loss import loss_of, prune
-from fivesigma.deploy.target import TARGETS, Answers, Written, check_options
+from fivesigma.deploy.target import TARGETS, Answers, Written, check_options, estimators_of_numbers
 from fivesigma.deploy.trained_model import Float64, TrainedModel
 
 LINEAR = 32
@@ -69,6 +69,7 @@ class LookupTable:
     """
 
     kind: ClassVar[str] = "table"
+    takes_jagged: ClassVar[bool] = False
     bins: BinWord | Mapping[str, BinWord] = "thresholds"
     resolution: Mapping[str, float] = field(default_factory=dict)
     cell: CellType | Literal["auto"] = "auto"
@@ -139,6 +140,11 @@ class LookupTable:
             expected=array("uint64_t", "expected", bits_of(proof.expected["score"][chosen])),
         )
         (folder / f"test_{name}.c").write_text(text, encoding="utf-8")
+
+    @classmethod
+    def estimators(cls) -> Collection[str]:
+        """All of one number an event and column."""
+        return estimators_of_numbers()
 
     @classmethod
     def open(cls, folder: Path, name: str, details: Mapping[str, Any]) -> TableReader:

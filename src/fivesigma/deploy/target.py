@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol, Self
 from numpy.typing import NDArray
 
 from fivesigma.core.errors import UnknownNameError
+from fivesigma.core.estimator import ESTIMATORS
 from fivesigma.core.registry import Registry, unknown_name
 from fivesigma.deploy.parity import Proof
 from fivesigma.deploy.trained_model import Float64, TrainedModel
@@ -22,9 +23,9 @@ Answers = Mapping[str, NDArray[Any]]
 class Written:
     """What ``Target.write`` leaves to be proved."""
 
-    inputs: tuple[Float64, dict[str, int]]
-    """What to prove it with: values (event, input), and how many of each kind; see ``proof_inputs``."""
-    expected: Callable[[Float64], Answers]
+    inputs: tuple[Any, dict[str, int]]
+    """What to prove it with: values (event, input) or `EventColumns`, and how many of each kind; see ``proof_inputs``."""
+    expected: Callable[[Any], Answers]
     """What the trained model, by its own library, answers for inputs of shape (event, input)."""
     tolerances: Mapping[str, float]
     """The largest absolute difference allowed, by output; 0 means every bit."""
@@ -42,10 +43,10 @@ class Predictor(Protocol):
     inputs: tuple[str, ...]
     """Names of its inputs, as its own files (not the manifest) have them."""
 
-    def predict(self, values: NDArray[Any]) -> Float64:
-        """What users want, of shape (event,), for values of shape (event, input)."""
+    def predict(self, values: Any) -> Float64:
+        """What users want, of shape (event,), for values of shape (event, input), or `EventColumns`."""
 
-    def answers(self, values: NDArray[Any]) -> Answers:
+    def answers(self, values: Any) -> Answers:
         """Everything that a proof compares, by every way that the artefact can be used."""
 
 
@@ -53,12 +54,18 @@ class Target(Protocol):
     """A kind of export; a frozen dataclass whose fields are its options."""
 
     kind: ClassVar[str]
+    takes_jagged: ClassVar[bool] = False
+    """Whether it takes a `JaggedModel`."""
 
     def write(self, model: TrainedModel, folder: Path, name: str, seed: int) -> Written:
         """Write the export's files into ``folder``, names in them starting with ``name``; ``seed`` is of the proof."""
 
     def write_test(self, model: TrainedModel, folder: Path, name: str, proof: Proof) -> None:
         """Write what a user can test it with, made of the proof."""
+
+    @classmethod
+    def estimators(cls) -> Collection[str]:
+        """Registered names of the estimators that it takes."""
 
     @classmethod
     def open(cls, folder: Path, name: str, details: Mapping[str, Any]) -> Predictor:
@@ -79,6 +86,13 @@ def check_options(target: type[Any], options: Mapping[str, Any]) -> None:
         if name not in known:
             raise UnknownNameError(unknown_name(f"option of the target {target.kind!r}", name, known))
 
+
+def estimators_of_numbers() -> tuple[str, ...]:
+    """Registered names of the estimators that can be fitted on one number an event and column."""
+    return tuple(name for name in ESTIMATORS if name not in IMAGES_ONLY)
+
+
+IMAGES_ONLY = ("cnn", "locally-connected")
 
 TARGETS: Registry[type[Any]] = Registry("target")
 """Every kind of export by its name."""

@@ -71,19 +71,8 @@ class TrainedModel:
         FeatureError
             if it sees anything but one number an event and column (images, other models' scores).
         """
-        folder = Path(path)
-        if (folder / "model.json").is_file():
-            return cls._alone(folder, inputs)
-        if (folder / "models").is_dir():
-            folder = _of_run(folder, model)
-        if (found := re.fullmatch(r"fold-(\d+)", folder.name)) is not None:
-            folder, fold = folder.parent, int(found[1])
-        if not (folder / f"fold-{fold}" / "recipe.json").is_file():
-            raise ModelError(
-                f"no fitted model in {folder / f'fold-{fold}'}; expected a run directory with --model, the folder of a "
-                "model in it (runs/<study>/models/<model>), or a folder that an estimator's save wrote"
-            )
-        return cls._of_fold(folder, fold)
+        found = folder_of_fold(Path(path), model, fold)
+        return cls._alone(Path(path), inputs) if found is None else cls._of_fold(*found)
 
     @classmethod
     def _of_fold(cls, folder: Path, fold: int) -> TrainedModel:
@@ -100,8 +89,8 @@ class TrainedModel:
             estimator,
             features.inputs,
             features,
-            _units(run, features.inputs),
-            _digest(folder / f"fold-{fold}"),
+            units_of(run, features.inputs),
+            model_digest(folder / f"fold-{fold}"),
             f"fold {fold} of {recipe.name}",
             *_recorded(run, folder / f"fold-{fold}", features.inputs),
         )
@@ -116,7 +105,13 @@ class TrainedModel:
                 f"{folder} was fitted on {columns} unnamed columns; name each (--feature), got "
                 f"{', '.join(inputs) if inputs else 'none'}"
             )
-        return cls(folder.name, estimator, tuple(inputs), digest=_digest(folder), source=str(content["estimator"]))
+        return cls(folder.name, estimator, tuple(inputs), digest=model_digest(folder), source=str(content["estimator"]))
+
+    @property
+    def kind(self) -> str:
+        """The estimator's registered name."""
+        own = type(self.estimator)
+        return next((name for name, known in ESTIMATORS.items() if known is own), own.__name__)
 
     def described(self) -> list[dict[str, Any]]:
         """Each input's name, unit and transform, as the manifest holds them."""
@@ -151,6 +146,28 @@ class TrainedModel:
         return np.asarray(self.estimator.predict(X), dtype=np.float64)
 
 
+def folder_of_fold(folder: Path, model: str | None, fold: int) -> tuple[Path, int] | None:
+    """Where a run keeps a model, and which fold of it; None for an estimator that was saved alone.
+
+    Raises
+    ------
+    ModelError, UnknownNameError
+        if there is no such model.
+    """
+    if (folder / "model.json").is_file():
+        return None
+    if (folder / "models").is_dir():
+        folder = _of_run(folder, model)
+    if (found := re.fullmatch(r"fold-(\d+)", folder.name)) is not None:
+        folder, fold = folder.parent, int(found[1])
+    if not (folder / f"fold-{fold}" / "recipe.json").is_file():
+        raise ModelError(
+            f"no fitted model in {folder / f'fold-{fold}'}; expected a run directory with --model, the folder of a "
+            "model in it (runs/<study>/models/<model>), or a folder that an estimator's save wrote"
+        )
+    return folder, fold
+
+
 def _of_run(run: Path, model: str | None) -> Path:
     known = sorted(path.name for path in (run / "models").iterdir() if path.is_dir())
     if model is None:
@@ -160,14 +177,14 @@ def _of_run(run: Path, model: str | None) -> Path:
     return run / "models" / model
 
 
-def _digest(folder: Path) -> str:
+def model_digest(folder: Path) -> str:
     """Of everything that makes predictions: the estimator's files and the fitted features."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".npy"]
     keep = [path for path in files if path.name not in {"done.json", "started.json", "recipe.json"}]
     return content_hash({path.relative_to(folder).as_posix(): file_digest(path) for path in keep})
 
 
-def _units(run: Path, names: Sequence[str]) -> dict[str, str]:
+def units_of(run: Path, names: Sequence[str]) -> dict[str, str]:
     """Units in brackets of the study's titles."""
     study = run / "study.json"
     titles = json.loads(study.read_text(encoding="utf-8")).get("titles", {}) if study.is_file() else {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -79,7 +79,7 @@ TREE_LEARNERS: Registry[TreeLearner] = Registry("learner of trees")
 
 def tree_learner(model: TrainedModel) -> TreeLearner:
     """How this model's trees are had, or an error that lists the learners of trees."""
-    name = getattr(model.estimator, "estimator_name", type(model.estimator).__name__)
+    name = model.kind
     if name not in TREE_LEARNERS:
         raise ModelError(f"model {model.name!r}: {unknown_name('learner of trees', name, TREE_LEARNERS)}")
     return TREE_LEARNERS[name]
@@ -102,6 +102,15 @@ def ensemble_on_inputs(model: TrainedModel) -> TreeEnsemble:
     cuts = np.split(_pulled_back(model, feature, threshold, learner.single_precision), ends)
     trees = [replace(tree, threshold=on_inputs) for tree, on_inputs in zip(ensemble.trees, cuts, strict=True)]
     return replace(ensemble, trees=tuple(trees))
+
+
+def cuts_on_inputs(model: TrainedModel, cuts: Sequence[Float64]) -> list[Float64]:
+    """Cuts on each feature as cuts on the untransformed input, see ``ensemble_on_inputs``."""
+    if model.features is None:
+        return list(cuts)
+    feature = np.repeat(np.arange(len(cuts)), [len(found) for found in cuts])
+    moved = _pulled_back(model, feature, np.concatenate(cuts), single_precision=False)
+    return [moved[feature == i] for i in range(len(cuts))]
 
 
 def events_at_cuts(ensemble: TreeEnsemble, low: Float64, high: Float64, *, seed: int, most: int) -> Float64:
@@ -184,7 +193,7 @@ def _number(order: NDArray[np.int64]) -> Float64:
     return np.where(order < 0, np.int64(-(2**63)) - order, order).view(np.float64)
 
 
-def _lightgbm_ensemble(estimator: Any) -> TreeEnsemble:
+def lightgbm_ensemble(estimator: Any) -> TreeEnsemble:
     """From LightGBM's text; a cut at NaN goes the way that LightGBM's own decision does."""
     header, *blocks = estimator.booster_.model_to_string().split("\nTree=")
     words = dict(line.split("=", 1) for line in header.splitlines() if "=" in line)
@@ -217,12 +226,13 @@ def _lightgbm_tree(block: str) -> Tree:
 def _forest_ensemble(estimator: Any) -> TreeEnsemble:
     """From scikit-learn's arrays; a leaf holds the share of signal."""
     return TreeEnsemble(
-        tuple(_forest_tree(tree.tree_) for tree in estimator.forest_.estimators_),
+        tuple(forest_tree(tree.tree_) for tree in estimator.forest_.estimators_),
         divisor=float(len(estimator.forest_.estimators_)),
     )
 
 
-def _forest_tree(tree: Any) -> Tree:
+def forest_tree(tree: Any) -> Tree:
+    """From scikit-learn's arrays; a leaf holds the share of signal, or the number of a regression."""
     is_leaf = tree.children_left < 0
     number = np.where(is_leaf, ~(np.cumsum(is_leaf) - 1), np.cumsum(~is_leaf) - 1)
     inner = ~is_leaf
@@ -232,11 +242,12 @@ def _forest_tree(tree: Any) -> Tree:
         tree.missing_go_to_left[inner].astype(bool),
         number[tree.children_left[inner]],
         number[tree.children_right[inner]],
-        tree.value[is_leaf, 0, 1].astype(np.float64),
+        tree.value[is_leaf, 0, -1].astype(np.float64),
     )
 
 
-def _lightgbm_score(estimator: Any, X: NDArray[Any]) -> Float64:
+def lightgbm_score(estimator: Any, X: NDArray[Any]) -> Float64:
+    """The sum of all trees by LightGBM, of shape (event,)."""
     return np.asarray(estimator.booster_.predict(X, raw_score=True, num_threads=1), dtype=np.float64)
 
 
@@ -249,5 +260,5 @@ def _forest_score(estimator: Any, X: NDArray[Any]) -> Float64:
     return total / len(estimator.forest_.estimators_)
 
 
-TREE_LEARNERS.register("boosted-trees")(TreeLearner(_lightgbm_ensemble, _lightgbm_score))
+TREE_LEARNERS.register("boosted-trees")(TreeLearner(lightgbm_ensemble, lightgbm_score))
 TREE_LEARNERS.register("random-forest")(TreeLearner(_forest_ensemble, _forest_score, single_precision=True))
