@@ -25,7 +25,7 @@ from fivesigma.core.jagged import Column, Jagged
 from fivesigma.core.progress import progress
 from fivesigma.core.provenance import provenance
 from fivesigma.core.run_directory import RunDirectory
-from fivesigma.deploy import TARGETS, TrainedModel, export
+from fivesigma.deploy import TARGETS, export, load_model
 from fivesigma.evaluate.measurement import Measurement
 from fivesigma.evaluate.results import results_rows
 from fivesigma.flows.flow import FlowResult, FlowWords
@@ -44,7 +44,7 @@ SCORES = 2_000
 """Events whose scores are compared; all entries' order and number are."""
 SCORED = "scores.root"
 EXPORTED_FOLD = 0
-"""The fold whose model `TrainedModel.load` takes if it is not told another."""
+"""The fold whose model `load_model` takes if it is not told another."""
 
 
 class ModelsWords(BaseModel):
@@ -177,7 +177,7 @@ def _forms(study: str, words: ModelsWords, fitted: Path, folder: Path, seed: int
             output = folder / "artefacts" / study / f"{model}-{kind}"
             if not output.exists():
                 target = TARGETS[kind].from_options(options)
-                export(TrainedModel.load(fitted, model=model), target, output, seed=seed)
+                export(load_model(fitted, model=model), target, output, seed=seed)
             yield Form(study, model, kind, output)
 
 
