@@ -83,7 +83,7 @@ def test_predicting_keeps_order_and_number_without_labels(result: StudyResult, f
         result.run.path, [tmp_path / "data.root"], tmp_path / "s.root", models=["mass+tau21"], tree="events"
     )
     scores = uproot.open(tmp_path / "s.root")["scores"].arrays(library="np")
-    assert events == len(columns["jet_mass"])
+    assert events.entries == len(columns["jet_mass"])
     assert scores["event_number"].tolist() == columns["event_number"].tolist()
     assert np.isfinite(scores["mass_tau21"]).all()
 

@@ -1,0 +1,16 @@
+"""Scores for other files: every event, in the files' order and number."""
+
+from fivesigma.predict.score_files import FileScores, Predicted, predict_study
+from fivesigma.predict.scorer import ArtifactScorer, Identity, RunScorer, Scorer, load_scorer, score_events
+
+__all__ = [
+    "ArtifactScorer",
+    "FileScores",
+    "Identity",
+    "Predicted",
+    "RunScorer",
+    "Scorer",
+    "load_scorer",
+    "predict_study",
+    "score_events",
+]
