@@ -12,6 +12,7 @@ BENCHMARKS = (
     "benchmarks.jet_images",
     "benchmarks.networks",
     "benchmarks.deploy",
+    "benchmarks.prediction",
     "benchmarks.adversarial",
     "benchmarks.loader",
     "benchmarks.reading",
