@@ -1,6 +1,6 @@
 """``predict`` from ROOT to ROOT, against the slower of reading alone and evaluating alone.
 
-``python -m benchmarks.prediction`` from the root of the repository; a C compiler is needed. The embedded samples, repeated
+``python -m benchmarks.prediction_threads`` from the root of the repository; a C compiler is needed. The embedded samples, repeated
 with event numbers of their own, are scored by (i) boosted trees on all 28 variables of ``higgs``, exported to C, (ii)
 ``substructure-bdt`` and (iii) ``cnn`` on jet images of ``w-tagging``, from a run directory, each event by its own fold's model.
 
@@ -171,7 +171,7 @@ def measured(job: Job, output: Path) -> list[Record]:
     print(f"{job.name}: {n:,} events, reading {reading / n * 1e6:.3g}, evaluating {evaluating / n * 1e6:.3g} µs/event")
     return [
         record(
-            f"prediction, {job.name}, two threads",
+            f"predict in threads, {job.name}, two threads",
             ours=n / median(lambda t: t["two"][0]),
             peer=n / max(reading, evaluating),
             peer_name=f"{slower} alone, one thread",
@@ -181,7 +181,7 @@ def measured(job: Job, output: Path) -> list[Record]:
             goal=GOAL,
         ),
         record(
-            f"prediction, {job.name}, one core",
+            f"predict in threads, {job.name}, one core",
             ours=n / median(lambda t: t["one"][1]),
             peer=n / median(lambda t: t["reading"][1] + t["evaluating"][1]),
             peer_name="reading and evaluating, one after the other",
