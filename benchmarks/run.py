@@ -12,12 +12,12 @@ BENCHMARKS = (
     "benchmarks.jet_images",
     "benchmarks.networks",
     "benchmarks.deploy",
-    "benchmarks.prediction",
     "benchmarks.adversarial",
     "benchmarks.loader",
     "benchmarks.reading",
     "benchmarks.conversion",
     "benchmarks.uniform_boosting",
+    "benchmarks.prediction",
 )
 
 

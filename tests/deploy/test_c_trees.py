@@ -12,7 +12,8 @@ import pytest
 from tests.deploy.models import boosted, forest
 
 from fivesigma.core.errors import ConfigError
-from fivesigma.deploy import Artifact, CTrees, TrainedModel, c_trees, export
+from fivesigma.deploy import Artifact, CTrees, TrainedModel, c_trees, export, load_artifact
+from fivesigma.deploy.artifact import read_proof
 from fivesigma.deploy.c_source import identifiers
 from fivesigma.deploy.c_target import CompiledTrees
 from fivesigma.deploy.c_trees import header
@@ -104,3 +105,15 @@ def change_a_threshold(path: Path, factor: float = 1.0001) -> None:
     first, *rest = lines[at].split(",")
     lines[at] = ",".join([f"    {float(first) * factor!r}", *rest])
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def test_many_probabilities_are_those_of_single_events(artefact: Path) -> None:
+    exported = load_artifact(artefact)
+    inputs = read_proof(artefact, exported.manifest).inputs
+    single = exported.predictor.answers(inputs)["probability"]
+    np.testing.assert_array_equal(exported.predictor.predict(inputs), single)
+    name = exported.manifest["name"]
+    header = artefact / f"{name}.h"
+    earlier = header.read_text(encoding="utf-8").replace(f"{name}_probability_of(", f"{name}_from_score(")
+    header.write_text(earlier, encoding="utf-8")  # as before there was this function
+    np.testing.assert_array_equal(CompiledTrees(artefact, name).predict(inputs), single)

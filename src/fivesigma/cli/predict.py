@@ -34,6 +34,10 @@ def predict(
         list[str] | None, typer.Option("--branch", help="a branch of the input to copy beside them; may be repeated")
     ] = None,
     tree: Annotated[str | None, typer.Option("--tree", help="the tree to read, if not the study's")] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option("--threads", min=1, help="work in this process, in so many threads, instead of in --workers"),
+    ] = None,
     workers: Workers = 2,
     scheduler: Scheduler = None,
     deadline: Deadline = DEADLINE_S,
@@ -42,10 +46,13 @@ def predict(
     json: Json = False,
 ) -> None:
     """Score every entry of other files, in their order and number: a friend tree of each."""
-    from fivesigma.predict import predict_study
+    from fivesigma.core.errors import ConfigError
+    from fivesigma.predict import Threads, predict_study
 
     with shown_progress(quiet):
-        engine = engine_of(workers, scheduler, deadline, retries)
+        if threads is not None and scheduler is not None:
+            raise ConfigError("--threads works in this process, --scheduler elsewhere: give one of them")
+        engine = Threads(threads) if threads is not None else engine_of(workers, scheduler, deadline, retries)
         made = predict_study(
             source,
             files,

@@ -136,12 +136,17 @@ class CompiledTrees:
     """A generated header, compiled by the system's compiler and called through ctypes."""
 
     def __init__(self, folder: Path, name: str, *options: str, compiler: Compiler | None = None) -> None:
-        if not (folder / f"{name}.h").is_file():
-            raise ArtifactError(f"{folder / f'{name}.h'} is missing")
+        header_file = folder / f"{name}.h"
+        if not header_file.is_file():
+            raise ArtifactError(f"{header_file} is missing")
+        # Headers of earlier versions have the probability of an event only.
+        from_score = f"{name}_probability_of(" in header_file.read_text(encoding="utf-8")
+        probability = f"{name}_probability_of(probability[i])" if from_score else f"{name}_probability(event + i)"
         source = f"""
 #include "{name}.h"
 void scores(const {name}_features *event, size_t events, double *score);
 void single(const {name}_features *event, size_t events, double *score, double *probability);
+void probabilities(const {name}_features *event, size_t events, double *probability);
 const char *feature(size_t i);
 size_t size(void);
 void scores(const {name}_features *event, size_t events, double *score) {{ {name}_scores(event, events, score); }}
@@ -151,6 +156,14 @@ void single(const {name}_features *event, size_t events, double *score, double *
     for (i = 0; i < events; ++i) {{
         score[i] = {name}_score(event + i);
         probability[i] = {name}_probability(event + i);
+    }}
+}}
+void probabilities(const {name}_features *event, size_t events, double *probability)
+{{
+    size_t i;
+    {f"{name}_scores(event, events, probability);" if from_score else ""}
+    for (i = 0; i < events; ++i) {{
+        probability[i] = {probability};
     }}
 }}
 const char *feature(size_t i) {{ return {name}_feature_name(i); }}
@@ -163,8 +176,11 @@ size_t size(void) {{ return sizeof({name}_features); }}
         self.inputs = tuple(self._library.feature(ctypes.c_size_t(i)).decode() for i in range(n))
 
     def predict(self, values: NDArray[Any]) -> Float64:
-        """Probabilities, of shape (event,)."""
-        return np.asarray(self.answers(values)["probability"])
+        """Probabilities, of shape (event,), by the function of many events where the header has what it takes."""
+        events = np.ascontiguousarray(values, dtype=np.float64)
+        probability = np.empty(len(events))
+        self._library.probabilities(_pointer(events), ctypes.c_size_t(len(events)), _pointer(probability))
+        return probability
 
     def scores(self, values: NDArray[Any]) -> Float64:
         """By the function of many events, of shape (event,)."""

@@ -34,7 +34,7 @@ def predict_on_one_core(source: Path, model: str | None, tree: str, file: Path, 
     chosen = ["--model", model] if model else []
     command = [
         sys.executable, "-m", "fivesigma", "predict", str(source), str(file), "--tree", tree,
-        "--output", str(output), "--workers", "1", "--quiet", *chosen,
+        "--output", str(output), "--threads", "1", "--quiet", *chosen,
     ]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     with tempfile.TemporaryFile() as said:

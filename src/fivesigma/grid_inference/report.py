@@ -28,8 +28,8 @@ TITLES = {
 NOTE = (
     "Each number is the mean of {repeats} runs of the command on one core, its uncertainty their standard deviation / "
     "√{repeats}. The large file has {growth} times the entries of the small one; the time per event is the difference of "
-    "the two. Every friend tree had the entries of its input in their order. The fitted run scores every event by five "
-    "models, one a fold; an export is one of these."
+    "the two. Every friend tree had the entries of its input in their order. The fitted run scores every event by the model "
+    "of its own fold, and loads those of all; an export is one of these."
 )
 
 

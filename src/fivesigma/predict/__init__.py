@@ -2,6 +2,7 @@
 
 from fivesigma.predict.score_files import FileScores, Predicted, predict_study
 from fivesigma.predict.scorer import ArtifactScorer, Identity, RunScorer, Scorer, load_scorer, score_events
+from fivesigma.predict.threads import Threads
 
 __all__ = [
     "ArtifactScorer",
@@ -10,6 +11,7 @@ __all__ = [
     "Predicted",
     "RunScorer",
     "Scorer",
+    "Threads",
     "load_scorer",
     "predict_study",
     "score_events",

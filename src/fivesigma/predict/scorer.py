@@ -20,7 +20,8 @@ from fivesigma.dataset import fold_of
 from fivesigma.dataset.samples import PSEUDO_COLUMNS
 from fivesigma.deploy.artifact import MANIFEST, Artifact, load_artifact
 from fivesigma.features import Features
-from fivesigma.learn import Recipe, load_fold_model, model_inputs, own_fold
+from fivesigma.learn import Recipe, load_fold_model
+from fivesigma.learn.scoring import score_out_of_fold
 from fivesigma.read import Expression
 from fivesigma.studies import StudyDefinition, parse_study
 
@@ -178,17 +179,14 @@ def score_events(
 
     Models that combine the scores of others must come after those.
     """
-    by_fold: dict[str, list[NDArray[np.float32]]] = {}
-    for name, folds in models.items():
-        by_fold[name] = []
-        for k, (recipe, features, estimator) in enumerate(folds):
-            X = model_inputs(columns, features, [by_fold[other][k] for other in recipe.scores])
-            by_fold[name].append(estimator.predict_proba(X)[:, 1].astype(np.float32))
-    if fold is None:
-        return {
-            name: np.asarray(np.mean(scores, axis=0, dtype=np.float64), np.float32) for name, scores in by_fold.items()
-        }
-    return {name: own_fold(np.stack(scores), fold) for name, scores in by_fold.items()}
+    if fold is not None:
+        return score_out_of_fold(columns, models, fold)
+    n, n_folds = len(next(iter(columns.values()))), len(next(iter(models.values())))
+    total = {name: np.zeros(n) for name in models}
+    for k in range(n_folds):
+        for name, scores in score_out_of_fold(columns, models, np.full(n, k, np.int8)).items():
+            total[name] += scores
+    return {name: np.asarray(scores / n_folds, np.float32) for name, scores in total.items()}
 
 
 def _with_ingredients(definition: StudyDefinition, names: Sequence[str]) -> list[str]:
