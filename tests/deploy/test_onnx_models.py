@@ -137,11 +137,11 @@ def test_all_layers_and_heads_of_a_declared_network(tmp_path: Path) -> None:
 def test_networks_and_trees_that_were_made_independent(tmp_path: Path) -> None:
     toy = toy_model(Fisher(), n=400)
     X, y = toy.scaled(toy.recorded[:400]), toy.labels[:400]
-    plain = {"network_options": {"epochs": 1}}
-    pivot = PivotClassifier(iterations=1, adversary_steps=1, adversary_pretraining=1, **plain)
+    plain = {"epochs": 1}
+    pivot = PivotClassifier(iterations=1, adversary_steps=1, adversary_pretraining=1, network_options=plain)
     fitted = [
         pivot.fit(X, y, nuisance=X[:, :1]),
-        GradientReversalClassifier(epochs=1, **plain).fit(X, y, domain=np.arange(400) % 2),
+        GradientReversalClassifier(epochs=1, network_options=plain).fit(X, y, domain=np.arange(400) % 2),
         FlatnessBoosting(trees=3).fit(X, y, nuisance=X[:, :1]),
         UBoost(trees=3).fit(X, y, nuisance=X[:, :1]),
     ]

@@ -20,6 +20,8 @@ from fivesigma.learn.error_bars.deep_ensemble import DeepEnsemble
 from fivesigma.learn.error_bars.laplace import Laplace
 from fivesigma.learn.error_bars.network import Drawn
 
+__all__ = ["ONNX_LEARNERS"]
+
 
 def _drawn_outputs(graph: Graph, estimator: Any, x: Value) -> list[Value]:
     """Outputs of all draws, (event, 1) or (event, 2) each, as ``ErrorBars`` draws them."""

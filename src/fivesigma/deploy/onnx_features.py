@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from fivesigma.deploy.onnx_graph import Graph, Value
@@ -28,7 +30,7 @@ TAIL_BELOW = 0.13533528323661269189
 """exp(−2), where Cephes changes from one to the other."""
 
 
-def tabular(graph: Graph, features: Tabular, columns: dict[str, Value]) -> Value:
+def tabular(graph: Graph, features: Tabular, columns: Mapping[str, Value]) -> Value:
     """Scaled variables, float32 of shape (event, feature), from float64 columns (event,).
 
     NaN where the features refuse a value: NaN, and below zero for a logarithm; infinities stay infinite.

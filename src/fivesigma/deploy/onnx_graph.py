@@ -52,16 +52,16 @@ class Value:
     def __neg__(self) -> Value:
         return self.graph.op("Neg", self)
 
-    def __lt__(self, other: Operand) -> Value:  # type: ignore[misc] # an array on the left leaves it to us
+    def __lt__(self, other: Operand) -> Value:
         return self.graph.op("Less", self, other)
 
-    def __le__(self, other: Operand) -> Value:  # type: ignore[misc] # an array on the left leaves it to us
+    def __le__(self, other: Operand) -> Value:
         return self.graph.op("LessOrEqual", self, other)
 
-    def __gt__(self, other: Operand) -> Value:  # type: ignore[misc] # an array on the left leaves it to us
+    def __gt__(self, other: Operand) -> Value:
         return self.graph.op("Greater", self, other)
 
-    def __ge__(self, other: Operand) -> Value:  # type: ignore[misc] # an array on the left leaves it to us
+    def __ge__(self, other: Operand) -> Value:
         return self.graph.op("GreaterOrEqual", self, other)
 
     def __and__(self, other: Operand) -> Value:

@@ -98,7 +98,7 @@ def _declared_answer(estimator: Any, X: NDArray[Any]) -> Expected:
 
 def _declared_tolerance(estimator: Any) -> Mapping[str, float]:
     network: DeclaredNetwork = estimator.network_
-    found = {}
+    found: dict[str, float] = {}
     for head, loss in network.losses.items():
         allowed = NUMBER * abs(float(network.head(head).width)) if loss.kind == "number" else SINGLE
         found |= {_head_output(head, i, loss.outputs): allowed for i in range(loss.outputs)}
@@ -189,7 +189,8 @@ def _monotone(graph: Graph, score: Value, knots: Float64, probability: Float64) 
     above = graph.op("Max", score - knots[-1], 0.0) / width
     below = graph.op("Max", knots[0] - score, 0.0) / width
     inside = interpolated(graph, score, knots, probability)
-    return inside + (1.0 - probability[-1]) * (above / (1.0 + above)) - probability[0] * (below / (1.0 + below))
+    first, last = float(probability[0]), float(probability[-1])
+    return inside + (1.0 - last) * (above / (1.0 + above)) - first * (below / (1.0 + below))
 
 
 for _name in ("dense", "maxout", "cnn", "locally-connected", "pivot", "gradient-reversal"):

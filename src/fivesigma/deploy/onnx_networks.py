@@ -40,8 +40,10 @@ def write_network(graph: Graph, module: nn.Module, x: Value) -> Value:
     raise ModelError(f"the layer {type(module).__name__} has no form in ONNX here: {module}")
 
 
-def _writes(kind: type[Module]) -> Callable[[Callable[[Graph, Module, Value], Value]], Any]:
-    def add(write: Callable[[Graph, Module, Value], Value]) -> Any:
+def _writes(
+    kind: type[Module],
+) -> Callable[[Callable[[Graph, Module, Value], Value]], Callable[[Graph, Module, Value], Value]]:
+    def add(write: Callable[[Graph, Module, Value], Value]) -> Callable[[Graph, Module, Value], Value]:
         WRITERS[kind] = write
         return write
 
@@ -54,6 +56,12 @@ def numbers(tensor: Tensor | Any) -> NDArray[Any]:
     return array
 
 
+def _bias(layer: nn.Module) -> list[NDArray[Any]]:
+    """One array, or none."""
+    bias = getattr(layer, "bias", None)
+    return [] if bias is None else [numbers(bias)]
+
+
 @_writes(nn.Sequential)
 def _sequential(graph: Graph, layers: nn.Sequential, x: Value) -> Value:
     for layer in layers:
@@ -63,8 +71,7 @@ def _sequential(graph: Graph, layers: nn.Sequential, x: Value) -> Value:
 
 @_writes(nn.Linear)
 def _linear(graph: Graph, layer: nn.Linear, x: Value) -> Value:
-    bias = [] if layer.bias is None else [numbers(layer.bias)]
-    return graph.op("Gemm", x, numbers(layer.weight), *bias, transB=1)
+    return graph.op("Gemm", x, numbers(layer.weight), *_bias(layer), transB=1)
 
 
 @_writes(Maxout)
@@ -84,9 +91,10 @@ def _channel(graph: Graph, layer: Channel, x: Value) -> Value:  # noqa: ARG001 c
 
 @_writes(nn.Conv2d)
 def _convolution(graph: Graph, layer: nn.Conv2d, x: Value) -> Value:
-    (rows, columns), bias = layer.padding, [] if layer.bias is None else [numbers(layer.bias)]
+    assert not isinstance(layer.padding, str)
+    rows, columns = layer.padding
     return graph.op(
-        "Conv", x, numbers(layer.weight), *bias, strides=list(layer.stride), pads=[rows, columns, rows, columns]
+        "Conv", x, numbers(layer.weight), *_bias(layer), strides=list(layer.stride), pads=[rows, columns, rows, columns]
     )
 
 

@@ -199,10 +199,10 @@ def spread(answers: Mapping[str, Float64], seen: NDArray[np.bool_]) -> dict[str,
 
 def _seen(model: TrainedModel, inputs: Float64, dtype: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Features of the events that ``predict`` takes, and which these are."""
-    seen = np.isfinite(inputs).all(axis=1)
+    seen: NDArray[np.bool_] = np.asarray(np.isfinite(inputs).all(axis=1))
     if model.features is not None and model.features.scaling == "log":
         seen &= ~(inputs < 0).any(axis=1)
-    X = inputs[seen]
+    X: NDArray[Any] = inputs[seen]
     with np.errstate(over="ignore", under="ignore"):
         if model.features is not None:
             X = model.features.transform(dict(zip(model.inputs, X.T, strict=True)))
@@ -214,13 +214,17 @@ def _seen(model: TrainedModel, inputs: Float64, dtype: Any) -> tuple[NDArray[Any
 
 def _proof_inputs(model: TrainedModel, own: Sequence[Float64] | None, seed: int) -> tuple[Float64, dict[str, int]]:
     """See ``proof_inputs``; what stands for cuts are the learner's own ones, means, multiples of the width, and knots."""
-    cuts = [_places(model, i) for i in range(len(model.inputs))]
+    places = [_places(model, i) for i in range(len(model.inputs))]
+    cuts = places
     if own is not None:
-        cuts = [np.concatenate(both) for both in zip(cuts, own, strict=True)]
+        cuts = [np.concatenate(both) for both in zip(places, own, strict=True)]
     inputs, kinds = proof_inputs(model, cuts, seed=seed)
     if model.features is not None and model.features.scaling == "log":
-        # the margin below 0 would leave hardly any event to compare
+        # the margin below 0 would leave hardly any event to compare; the largest numbers have a logarithm, but no network
+        # is exact a thousand standard deviations out
         inputs[(inputs < -1e-34) & (inputs > -1e300)] *= -1
+        highest = np.array([place[-1] for place in places])
+        inputs = np.where(np.isfinite(inputs), np.minimum(inputs, highest), inputs)
     return inputs, kinds
 
 

@@ -114,7 +114,7 @@ class OnnxSession:
         """What onnxruntime takes: the values of a column one after another, and the counts of jagged ones."""
         if not isinstance(events, EventColumns):
             return dict(zip(self.inputs, np.ascontiguousarray(np.asarray(events, np.float64).T), strict=True))
-        found = {}
+        found: dict[str, NDArray[Any]] = {}
         for name in self.inputs:
             column = events.columns[name]
             found[name] = np.asarray(column.values if isinstance(column, Jagged) else column, np.float64)

@@ -19,6 +19,8 @@ from fivesigma.deploy.tree_ensemble import (
     lightgbm_score,
 )
 
+__all__ = ["TREE_LEARNERS"]
+
 UBOOST_SLOPE = 2.0
 """The probability of ``uboost`` is σ(2 (F − cut))."""
 
