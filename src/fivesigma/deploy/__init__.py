@@ -1,11 +1,13 @@
 """Trained models in other forms, each proved to be the same model: C, lookup tables, integer tables, ONNX."""
 
 from fivesigma.deploy.artifact import Artifact, load_artifact
+from fivesigma.deploy.c_header import CHeader
 from fivesigma.deploy.c_target import CTrees
 from fivesigma.deploy.event_columns import EventColumns
 from fivesigma.deploy.export import export
 from fivesigma.deploy.integer_target import IntegerTable
 from fivesigma.deploy.jagged_model import JaggedModel, load_model
+from fivesigma.deploy.network_target import CNetwork
 from fivesigma.deploy.onnx_target import OnnxGraph
 from fivesigma.deploy.table_loss import TableSize, scan_tables
 from fivesigma.deploy.table_target import LookupTable
@@ -18,6 +20,8 @@ __all__ = [
     "TARGETS",
     "TREE_LEARNERS",
     "Artifact",
+    "CHeader",
+    "CNetwork",
     "CTrees",
     "EventColumns",
     "IntegerTable",

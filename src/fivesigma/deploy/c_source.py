@@ -176,6 +176,17 @@ def smallest_unsigned(largest: int) -> str:
     return f"uint{bits}_t"
 
 
+def signed_type(values: Any) -> str:
+    """The smallest signed type of C that holds all values.
+
+    >>> signed_type([-128, 127]), signed_type([128])
+    ('int8_t', 'int16_t')
+    """
+    low, high = int(np.min(values)), int(np.max(values))
+    bits = next(bits for bits in (8, 16, 32, 64) if -(2 ** (bits - 1)) <= low and high < 2 ** (bits - 1))
+    return f"int{bits}_t"
+
+
 def bits_of(values: Any) -> list[str]:
     """Doubles by their bits, for NaN, infinity and −0 too."""
     return [f"0x{int(x):016x}u" for x in np.asarray(values, dtype=np.float64).ravel().view(np.uint64)]

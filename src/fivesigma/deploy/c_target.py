@@ -1,4 +1,4 @@
-"""The target ``c``: trees in one C99 header, with a test program and a fuzzer."""
+"""Trees for the target ``c``: one C99 header, with a test program and a fuzzer."""
 
 from __future__ import annotations
 
@@ -13,22 +13,18 @@ from numpy.typing import NDArray
 
 from fivesigma.core.errors import ArtifactError, ConfigError
 from fivesigma.core.registry import unknown_name
-from fivesigma.deploy.c_source import array, bits_of, identifiers, render
+from fivesigma.deploy.c_test_program import test_command, write_test_program
 from fivesigma.deploy.c_trees import Layout, header
 from fivesigma.deploy.compiler import Compiler, shared_library
 from fivesigma.deploy.parity import ADVERSARIAL, Proof, proof_inputs
-from fivesigma.deploy.target import TARGETS, Answers, Written, check_options
+from fivesigma.deploy.target import Answers, Written, check_options
 from fivesigma.deploy.trained_model import Float64, TrainedModel
 from fivesigma.deploy.tree_ensemble import TREE_LEARNERS, ensemble_on_inputs, events_at_cuts, tree_learner
 
 PROBABILITY_TOLERANCE = 1e-15
 """Of probabilities: exp differs in its last bit from one C library to another; scores are exact."""
-VECTORS = 500
-"""Of the proof's inputs, how many the test program holds."""
-FUZZ_FLAGS = "-g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all"
 
 
-@TARGETS.register("c")
 @dataclass(frozen=True)
 class CTrees:
     """One C99 header for boosted trees and forests; see ``docs/deploy.md``.
@@ -77,34 +73,15 @@ class CTrees:
             },
             (
                 f'#include "{name}.h", and compile with: cc -std=c99 -O3 -march=native -ffp-contract=off yours.c -lm',
-                f"test it: {_test_command(name)}",
+                f"test it: {test_command(name)}",
             ),
         )
 
     def write_test(self, model: TrainedModel, folder: Path, name: str, proof: Proof) -> None:
         """Write ``test_NAME.c`` and ``fuzz_NAME.c``."""
-        members = identifiers(model.inputs)
-        chosen = np.unique(np.linspace(0, len(proof.inputs) - 1, VECTORS).astype(np.int64))
-        words = {"name": name, "members": members}
-        test = render(
-            "trees_test.c.jinja",
-            **words,
-            command=_test_command(name),
-            vectors=len(chosen),
-            inputs=array("uint64_t", "inputs", bits_of(proof.inputs[chosen])),
-            expected=array("uint64_t", "expected", bits_of(proof.expected["score"][chosen])),
-        )
-        (folder / f"test_{name}.c").write_text(test, encoding="utf-8")
         probability = np.asarray(proof.expected["probability"])
-        fuzz = render(
-            "trees_fuzz.c.jinja",
-            **words,
-            command=f"cc -std=c99 {FUZZ_FLAGS} fuzz_{name}.c -lm -o fuzz_{name} && ./fuzz_{name}",
-            bounded=bool((probability >= 0).all() and (probability <= 1).all()),
-            scale=f"{float(np.nanmax(np.abs(proof.inputs[: len(proof.inputs) // 4]))):.6g}",
-            seed=88172645463325252,
-        )
-        (folder / f"fuzz_{name}.c").write_text(fuzz, encoding="utf-8")
+        bounded = bool((probability >= 0).all() and (probability <= 1).all())
+        write_test_program(model, folder, name, proof, np.asarray(proof.expected["score"]), bounded=bounded)
 
     @classmethod
     def estimators(cls) -> Collection[str]:
@@ -125,11 +102,6 @@ class CTrees:
         """``layout`` only."""
         check_options(cls, options)
         return cls(**options)
-
-
-def _test_command(name: str) -> str:
-    flags = "-std=c99 -Wall -Wextra -Werror -pedantic -O2 -ffp-contract=off"
-    return f"cc {flags} test_{name}.c -lm -o test_{name} && ./test_{name}"
 
 
 class CompiledTrees:

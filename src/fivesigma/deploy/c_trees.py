@@ -44,7 +44,7 @@ def header(model: TrainedModel, ensemble: TreeEnsemble, name: str, layout: Layou
     chosen = layout if layout != "auto" else ("bitvectors" if ensemble.leaves <= MOST_LEAVES else "nodes")
     body = {"bitvectors": _bitvectors, "nested": _nested, "nodes": _nodes}[chosen](ensemble, name, members)
     return render(
-        "trees.h.jinja",
+        "header.h.jinja",
         title=comment(f"{model.name}: {len(ensemble.trees)} trees of up to {ensemble.leaves} leaves ({chosen})."),
         version=metadata.version("fivesigma"),
         source=comment(model.source),

@@ -127,12 +127,17 @@ def loss_of(model: TrainedModel, axes: Sequence[Axis], code: Code | None, *, see
     }
     words = f"scores of {len(exact):,} recorded events differ by {found['mean_difference']:.2g} on average"
     if len(np.unique(model.labels)) == 2:
-        areas = [_Auc(score, model.labels) for score in (exact, table)]
-        first, second = (area(model.weight) for area in areas)
-        spread = _paired_spread(areas[0], areas[1], model.weight, seed)
+        first, second, spread = auc_of_both(model, exact, table, seed=seed)
         found |= {"auc_model": first, "auc_table": second, "auc_loss": first - second, "auc_loss_uncertainty": spread}
         words += f", AUC {first:.4f} → {second:.4f} (loss {first - second:.5f} ± {spread:.5f})"
     return {**found, "words": words}
+
+
+def auc_of_both(model: TrainedModel, exact: Float64, other: Float64, *, seed: int = 1) -> tuple[float, float, float]:
+    """AUC of the model's and of other scores of its labelled recorded events, and the uncertainty of their difference."""
+    areas = [_Auc(score, model.labels) for score in (exact, other)]
+    first, second = (area(model.weight) for area in areas)
+    return first, second, _paired_spread(areas[0], areas[1], model.weight, seed)
 
 
 class _Auc:
