@@ -45,6 +45,9 @@ studies: .venv/dev.installed
 	for study in pivot-toy domain-adaptation signed-weights bayesian; do $(BIN)/fivesigma run $$study --keep docs/results/$$study.json || exit 1; done
 	$(BIN)/python docs/results/bayesian.py
 	$(BIN)/fivesigma run grid-inference --keep docs/results/grid-inference.json
+	$(BIN)/fivesigma simulate heavy-flavour --output runs/samples/heavy-flavour-large.root --n-signal 3000 --n-background 9500 --seed 1
+	$(BIN)/fivesigma run topological-trigger --input sample=runs/samples/heavy-flavour-large.root --output runs/topological-trigger-large --keep docs/results/topological-trigger.json
+	$(BIN)/python docs/results/topological_trigger.py runs/topological-trigger-large
 	$(BIN)/python docs/results/tables.py
 
 seeds: .venv/dev.installed

@@ -83,6 +83,16 @@ STUDIES = {
             )
         },
     ),
+    "topological-trigger": Study(
+        "decays of b hadrons in a software trigger",
+        {
+            "efficiency at 0.5 kHz without beauty": (
+                "efficiency_at_0.5_khz",
+                ("cuts", "bdt", "bonsai", "uniform-bonsai"),
+            ),
+            "unevenness (CvM) in decay time": ("flatness_cvm_in_decay_time", ("bonsai", "uniform-bonsai")),
+        },
+    ),
 }
 
 

@@ -18,7 +18,7 @@ from fivesigma.study import run_study
 
 TREES = {"trees": 40, "learning_rate": 0.2, "leaves": 12, "min_events_in_leaf": 20}
 FLAT = {**TREES, "uniform_label": "signal", "bins": 6}
-BINS = {
+BINS: dict[str, list[float]] = {
     "n_tracks": [2.5], "sum_pt": [3, 5], "min_pt": [1], "mass": [1.5, 2.5], "corrected_mass": [2, 3, 4.5], "doca": [0.1],
     "ip_chi2": [20], "fd_chi2": [100, 400],
 }  # fmt: skip

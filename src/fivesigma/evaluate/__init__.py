@@ -34,6 +34,7 @@ from fivesigma.evaluate.data_simulation import (
     compare_data,
 )
 from fivesigma.evaluate.dependence import DEPENDENCES, Dependence, Dependent, Profile, dependence, distance_correlation
+from fivesigma.evaluate.drift import Drift, DriftAlarm, Exposure, Slice, watch
 from fivesigma.evaluate.flatness import FLATNESS, Flatness, flatness
 from fivesigma.evaluate.measurement import Measurement
 from fivesigma.evaluate.metrics import DEFAULT_METRICS, METRICS, Metric
@@ -53,6 +54,14 @@ from fivesigma.evaluate.significance import SignificanceScan, significance_diffe
 from fivesigma.evaluate.single_variable import VariablePower, single_variable_power
 from fivesigma.evaluate.systematics import SystematicAnswers, SystematicQuestions
 from fivesigma.evaluate.template import Template
+from fivesigma.evaluate.trigger_rate import (
+    EfficiencyAtRate,
+    RateComparison,
+    TriggerInput,
+    TriggerScores,
+    compare_at_rates,
+    threshold_at_rate,
+)
 from fivesigma.evaluate.working_points import Expectation, OptimalCut, WorkingPoint, optimal_cut, working_points
 from fivesigma.evaluate.workspace import WorkspaceSample, pyhf_workspace, signal_and_background
 
@@ -77,8 +86,12 @@ __all__ = [
     "Dependence",
     "Dependent",
     "Difference",
+    "Drift",
+    "DriftAlarm",
+    "EfficiencyAtRate",
     "EfficiencyChange",
     "Expectation",
+    "Exposure",
     "Flatness",
     "Measurement",
     "Metric",
@@ -89,6 +102,7 @@ __all__ = [
     "Profile",
     "Pulls",
     "Questions",
+    "RateComparison",
     "Reference",
     "ResultRow",
     "Robustness",
@@ -99,9 +113,12 @@ __all__ = [
     "Sculpting",
     "Shift",
     "SignificanceScan",
+    "Slice",
     "SystematicAnswers",
     "SystematicQuestions",
     "Template",
+    "TriggerInput",
+    "TriggerScores",
     "TwoSampleTest",
     "VariablePower",
     "Variation",
@@ -115,6 +132,7 @@ __all__ = [
     "classifier_two_sample_test",
     "clopper_pearson",
     "compare",
+    "compare_at_rates",
     "compare_data",
     "coverage",
     "coverage_curve",
@@ -146,6 +164,8 @@ __all__ = [
     "significance_differences",
     "significance_scan",
     "single_variable_power",
+    "threshold_at_rate",
+    "watch",
     "weighted_chi2",
     "weighted_efficiency",
     "weighted_ks",

@@ -187,7 +187,7 @@ class TopologicalTriggerFlow:
         made = {**provenance(seed=words.seed, command=None), "study": words.model_dump(mode="json")}
         report = write_trigger_report(run.path / "report.html", study, made, workers)
         return FlowResult(
-            sample=study.sample.file | {"collisions_tested": study.test.given.collisions},
+            sample={**study.sample.file, "collisions_tested": study.test.given.collisions},
             results=rows_of(study),
             differences=differences_of(study),
             report=report,
