@@ -1,7 +1,7 @@
 """``predict`` from ROOT to ROOT, against the slower of reading alone and evaluating alone.
 
-``python -m benchmarks.prediction`` from the root of the repository; a C compiler is needed. The embedded samples, repeated
-with event numbers of their own, are scored by (i) boosted trees on all 28 variables of ``higgs``, exported to C, (ii)
+``python -m benchmarks.prediction`` from the root of the repository; a C compiler is needed. The embedded samples,
+repeated with event numbers of their own, are scored by (i) boosted trees on all 28 variables of ``higgs``, in C, (ii)
 ``substructure-bdt`` and (iii) ``cnn`` on jet images of ``w-tagging``, from a run directory, each event by its own fold's model.
 
 Reading alone reads the needed branches in the same entry ranges and keeps nothing; evaluating alone has the columns in
