@@ -23,6 +23,7 @@ __all__ = ["FLOWS", "Flow", "FlowResult", "FlowWords", "find_flow"]
 FLOWS: Mapping[str, str] = {
     "signed-weights": "fivesigma.flows.signed_weights:SignedWeightsFlow",
     "error-bars": "fivesigma.flows.error_bars:ErrorBarsFlow",
+    "muon-trigger": "fivesigma.flows.muon_trigger:MuonTriggerFlow",
 }
 """Name of a flow → module and class; imported when a study asks for it."""
 
