@@ -8,6 +8,7 @@ what the linear form leaves out, mostly energy loss: the median of the estimate 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,7 +66,7 @@ class AnalyticMomentum:
         edges = np.geomspace(pt.min(), min(100.0, pt.max()), 25)
         for n in (2, 3, 4):
             xs, ys = [], []
-            for low, high in zip(edges[:-1], edges[1:], strict=True):
+            for low, high in itertools.pairwise(edges):
                 inside = (hits == n) & (pt >= low) & (pt < high)
                 if inside.sum() >= 20:
                     xs.append(float(np.median(raw[inside])))
@@ -87,14 +88,14 @@ class AnalyticMomentum:
 
 
 def _hits(inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
-    return np.array([hit.bit_count() for hit in PATTERNS])[inputs["pattern"]]
+    return np.asarray(np.array([hit.bit_count() for hit in PATTERNS])[inputs["pattern"]], dtype=np.int64)
 
 
 def _best_weights(hit: int, response: Float64, full: Float64) -> Float64:
     """Weights of the three angles between stations hit and the first's bend, zero for those that a pattern has not."""
     stations = [k for k in range(4) if hit & (8 >> k)]
     rows = []
-    for before, after in zip(stations[:-1], stations[1:], strict=True):
+    for before, after in itertools.pairwise(stations):
         row = np.zeros(5)
         row[before], row[after] = -1.0, 1.0
         rows.append(row)

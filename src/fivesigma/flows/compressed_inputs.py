@@ -31,7 +31,9 @@ class Compression:
 
     def __post_init__(self) -> None:
         if unknown := set(self.bits) ^ set(INPUT_BITS):
-            raise ConfigError(f"bits: expected one number for each of {', '.join(INPUT_BITS)}; wrong: {sorted(unknown)}")
+            raise ConfigError(
+                f"bits: expected one number for each of {', '.join(INPUT_BITS)}; wrong: {sorted(unknown)}"
+            )
         for name, bits in self.bits.items():
             if not 0 <= bits <= INPUT_BITS[name][0]:
                 raise ConfigError(f"bits of {name}: expected 0 to {INPUT_BITS[name][0]}, got {bits}")
@@ -83,6 +85,6 @@ def _levels(count: int, levels: int) -> NDArray[np.int64]:
     """The level of each magnitude 0 … count − 1."""
     magnitude = np.arange(count)
     if levels >= count:
-        return magnitude
+        return np.asarray(magnitude, dtype=np.int64)
     scaled = np.log1p(magnitude / KNEE) / np.log1p(count / KNEE) * levels
     return np.minimum(np.floor(scaled + 1e-9), levels - 1).astype(np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -125,7 +126,7 @@ def _resolution(
 ) -> dict[str, Measurement]:
     """Of 1/pT: half of the central 68 % of pT(true)/pT(assigned) over its median."""
     ratio = test.pt / np.exp(log_pt)
-    bins = list(zip(PT_BINS[:-1], PT_BINS[1:], strict=True))
+    bins = list(itertools.pairwise(PT_BINS))
     found = [relative_width(ratio[(test.pt >= low) & (test.pt < high)]) for low, high in bins]
     metrics = {f"resolution_{low:g}_{high:g}": m for (low, high), m in zip(bins, found, strict=True)}
     error = log_pt - np.log(test.pt)
@@ -137,20 +138,19 @@ def _resolution(
         inside = (test.pt >= IN_ETA[0]) & (test.pt < IN_ETA[1])
         in_eta = [
             relative_width(ratio[inside & (test.eta >= low) & (test.eta < high)])
-            for low, high in zip(ETA_BINS[:-1], ETA_BINS[1:], strict=True)
+            for low, high in itertools.pairwise(ETA_BINS)
         ]
         _curve(measured, "resolution_in_eta", name, ETA_BINS, in_eta)
     return metrics
 
 
 def _charge(name: str, wrong: NDArray[np.bool_], test: Muons, measured: Measured) -> dict[str, Measurement]:
-    bins = list(zip(PT_BINS[:-1], PT_BINS[1:], strict=True))
+    bins = list(itertools.pairwise(PT_BINS))
     found = [fraction(wrong[(test.pt >= low) & (test.pt < high)]) for low, high in bins]
     _curve(measured, "charge_misidentification", name, PT_BINS, found)
     inside = (test.pt >= IN_ETA[0]) & (test.pt < IN_ETA[1])
     in_eta = [
-        fraction(wrong[inside & (test.eta >= low) & (test.eta < high)])
-        for low, high in zip(ETA_BINS[:-1], ETA_BINS[1:], strict=True)
+        fraction(wrong[inside & (test.eta >= low) & (test.eta < high)]) for low, high in itertools.pairwise(ETA_BINS)
     ]
     _curve(measured, "charge_misidentification_in_eta", name, ETA_BINS, in_eta)
     return {f"charge_misidentification_{low:g}_{high:g}": m for (low, high), m in zip(bins, found, strict=True)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -76,7 +76,7 @@ class Muons:
     @property
     def turned(self) -> NDArray[np.int64]:
         """1 where the first bending angle has the sign that the charge bends to, otherwise 0."""
-        return (self.charge == -self.inputs["side"]).astype(np.int64)
+        return np.asarray(self.charge == -self.inputs["side"], dtype=np.int64)
 
 
 class Momentum(Protocol):
@@ -113,7 +113,6 @@ class Regressed:
     compression: Compression = FULL
     sides: Any = None
     cpu_seconds: float = 0.0
-    _heads: dict[int, dict[str, NDArray[Any]]] = field(default_factory=dict, repr=False)
 
     def log_pt(self, muons: Muons) -> Float64:
         """What the regressor says, as ln pT."""

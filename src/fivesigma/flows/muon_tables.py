@@ -48,19 +48,13 @@ def scan_bits(
             tried = []
             for name in bits:
                 if bits[name] > 0 and name not in KEPT:
-                    fewer = bits | {name: _fewer(name, bits[name])}
-                    if sum(fewer.values()) >= down_to:
-                        tried.append(Removal(fewer, name, _loss(words, fewer, train, held_out, seed)))
+                    fewer = bits | {name: bits[name] - 1}
+                    tried.append(Removal(fewer, name, _loss(words, fewer, train, held_out, seed)))
             best = min(tried, key=lambda removal: removal.loss)
-            advance(sum(bits.values()) - sum(best.bits.values()))
+            advance(1)
             bits = best.bits
             found.append(best)
     return found
-
-
-def _fewer(name: str, bits: int) -> int:
-    """A bit less; a signed code of one bit is left, it still tells the side."""
-    return bits - 1
 
 
 def _loss(words: MomentumWords, bits: Mapping[str, int], train: Muons, held_out: Muons, seed: int) -> float:

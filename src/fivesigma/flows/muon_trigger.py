@@ -138,9 +138,7 @@ def _fit(words: MuonTriggerWords, train: Muons) -> dict[str, Momentum]:
         sides.fit(FULL.codes(train.inputs), train.turned)
         advance(1)
         for name, model in words.models.items():
-            fitted[name] = fit_momentum(
-                model, train, words.seed, sides=sides if name == words.tables_of else None
-            )
+            fitted[name] = fit_momentum(model, train, words.seed, sides=sides if name == words.tables_of else None)
             advance(1)
     return fitted
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,7 +92,7 @@ def _rates(words: MuonTriggerWords, measured: Measured, models: Sequence[str]) -
 
 
 def _momentum(measured: Measured, models: Sequence[str]) -> Section:
-    bins = [f"{low:g}_{high:g}" for low, high in zip(PT_BINS[:-1], PT_BINS[1:], strict=True)]
+    bins = [f"{low:g}_{high:g}" for low, high in itertools.pairwise(PT_BINS)]
     titles = [f"{b.replace('_', '–')} GeV" for b in bins]
     width = "Half of the central 68 % of pT(true)/pT(assigned), over its median"
     plots = []
@@ -107,9 +108,7 @@ def _momentum(measured: Measured, models: Sequence[str]) -> Section:
         log = ("x", "y") if curve == "charge_misidentification" else ("x",)
         some = _only(measured.curves[curve], models)
         name = curve.replace("_", "-")
-        plots.append(
-            curves_against(some, name=name, title=title, caption=caption, x="true pT [GeV]", y=y, log=log)
-        )
+        plots.append(curves_against(some, name=name, title=title, caption=caption, x="true pT [GeV]", y=y, log=log))
         in_eta = _only(measured.curves[f"{curve}_in_eta"], models)
         where = f"{title} in η, {IN_ETA[0]:g}–{IN_ETA[1]:g} GeV"
         plots.append(
@@ -181,7 +180,13 @@ def _bits(words: MuonTriggerWords, measured: Measured, models: Sequence[str], mo
 def _inputs(words: MuonTriggerWords, measured: Measured, pruned: Sequence[str]) -> Section:
     main = f"{main_threshold(words):g}"
     names = ["analytic", words.tables_of, *pruned]
-    columns = [f"rate_at_{main}", f"rate_reduction_at_{main}", "share_of_rate_below_10", "mean_squared_error", "resolution_20_30"]
+    columns = [
+        f"rate_at_{main}",
+        f"rate_reduction_at_{main}",
+        "share_of_rate_below_10",
+        "mean_squared_error",
+        "resolution_20_30",
+    ]
     titles = [f"rate, {main} GeV", "reduction against analytic", "share of rate below 10 GeV", "mean (Δ ln pT)²",
               "resolution, 20–30 GeV"]  # fmt: skip
     worst = sorted(pruned, key=lambda name: -measured.metrics[name][f"rate_at_{main}"].value)[:3]

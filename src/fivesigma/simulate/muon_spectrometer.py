@@ -250,10 +250,13 @@ def lost_before(where: Spectrometer, station: int, tan_theta: float) -> float:
 
 def weight_of_spectrum(pt: Float64, power: float, lowest: float, highest: float) -> Float64:
     """Weights, of mean 1, that make a sample flat in 1/pT one that falls as pT^−``power`` between two limits (GeV)."""
+
     def integral(exponent: float) -> float:
-        return log(highest / lowest) if exponent == -1.0 else (
-            highest ** (exponent + 1) - lowest ** (exponent + 1)
-        ) / (exponent + 1)
+        return (
+            log(highest / lowest)
+            if exponent == -1.0
+            else (highest ** (exponent + 1) - lowest ** (exponent + 1)) / (exponent + 1)
+        )
 
     mean = integral(-power) / integral(-2.0)
     return np.asarray(pt ** (2.0 - power) / mean)

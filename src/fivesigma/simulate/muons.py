@@ -85,9 +85,9 @@ def simulate_muons(
         },
     )
     tracks = np.asarray(columns["pattern"]) >= 0
-    label = np.asarray(columns["label"])
+    labels = np.asarray(columns["label"])
     classes = tuple(
-        SimulatedClass(name, number, n, 0.0, 0.0, 0.0, {"muons": n, "tracks": int(tracks[label == number].sum())})
+        SimulatedClass(name, number, n, 0.0, 0.0, 0.0, {"muons": n, "tracks": int(tracks[labels == number].sum())})
         for name, number, n in (("positive", 1, n_signal), ("negative", 0, n_background))
     )
     return SimulationResult("muons", output, metadata_path, classes, parts=1, parts_resumed=0)
@@ -103,8 +103,8 @@ def draw_muons(n_positive: int, n_negative: int, seed: int, where: Spectrometer 
             blocks.append({name: column[: min(BLOCK, n - start)] for name, column in drawn.items()})
     columns = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
     n = n_positive + n_negative
-    label = np.repeat(np.array([1, 0], np.int32), [n_positive, n_negative])
-    return {"event_number": np.arange(n, dtype=np.int64), "label": label, **columns}
+    labels = np.repeat(np.array([1, 0], np.int32), [n_positive, n_negative])
+    return {"event_number": np.arange(n, dtype=np.int64), "label": labels, **columns}
 
 
 def _draw_block(where: Spectrometer, charge: int, rng: np.random.Generator) -> dict[str, NDArray[np.generic]]:
@@ -146,7 +146,9 @@ def read_out(
     return found
 
 
-def trigger_inputs(hits: dict[str, NDArray[np.generic]], where: Spectrometer | None = None) -> dict[str, NDArray[np.generic]]:
+def trigger_inputs(
+    hits: dict[str, NDArray[np.generic]], where: Spectrometer | None = None
+) -> dict[str, NDArray[np.generic]]:
     """The inputs of the momentum assignment, in integers; ``pattern`` is −1 where fewer than two stations were hit.
 
     ``side`` is the sign of the first bending angle, by which it, the others and ``bend`` were multiplied. What a pattern does

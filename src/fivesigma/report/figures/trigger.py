@@ -38,9 +38,14 @@ def curves_against(
         title=title,
         caption=caption,
         data={
-            "models": models, "x": x, "y": y, "log": list(log), "line": line, "vertical": vertical,
+            "models": models,
+            "x": x,
+            "y": y,
+            "log": list(log),
+            "line": line,
+            "vertical": vertical,
             "looks": first or {model: i for i, model in enumerate(models)},
-        },  # fmt: skip
+        },
         draw=_draw_curves,
         size=(7.4, 4.8),
     )
@@ -131,7 +136,9 @@ def _draw_bits(figure: Figure, data: Mapping[str, Any]) -> None:
         axes.bar(totals, bits, bottom=bottom, width=0.86, color=colour, label=plain(field))
         for total, height, start in zip(totals, bits, bottom, strict=True):
             if height:
-                axes.text(total, start + height / 2, f"{height:.0f}", ha="center", va="center", fontsize=8, color="white")
+                axes.text(
+                    total, start + height / 2, f"{height:.0f}", ha="center", va="center", fontsize=8, color="white"
+                )
         bottom += bits
     loss = array([step["loss"] for step in data["steps"]])
     lower.plot(totals, np.sqrt(loss), marker="o", color=line_style(0).color)
