@@ -55,15 +55,35 @@ class Judge:
             if the trees in C differ from the library.
         """
         answer = self._answer(values)
-        self._compared += len(values)
-        if self._cells <= EVERY_CELL:
+        if self.by_library:
+            self._compared += len(values)
             self._by_library += len(values)
             return answer
-        some = values[:: self._stride]
+        return self.confirm(answer, values[:: self._stride], "in C")
+
+    @property
+    def by_library(self) -> bool:
+        """Whether the model's own library answers for every cell."""
+        return self._cells <= EVERY_CELL
+
+    @property
+    def stride(self) -> int:
+        """Every how many cells the library is asked."""
+        return self._stride
+
+    def confirm(self, answer: Float64, some: Float64, where: str) -> Float64:
+        """Answers of trees evaluated elsewhere, (cell,), if the library agrees for the values of every `stride`-th.
+
+        Raises
+        ------
+        ParityError
+            if it does not.
+        """
         exact = self._model.probability(some)
         worst = float(np.abs(exact - answer[:: self._stride]).max())
         if not worst <= NEAR * max(1.0, float(np.abs(exact).max())):
-            raise ParityError(f"the trees in C differ from the model by {worst:.3g}")
+            raise ParityError(f"the trees {where} differ from the model by {worst:.3g}")
+        self._compared += len(answer)
         self._by_library += len(some)
         return answer
 

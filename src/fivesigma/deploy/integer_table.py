@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -105,6 +105,11 @@ class AddressSpace:
         """What the integers stand for, in the model's units."""
         return np.stack([f.offset + f.step * x for f, x in zip(self.fields, integers.T, strict=True)], axis=1)
 
+    @property
+    def unused(self) -> bool:
+        """Whether some addresses belong to no integers of their own."""
+        return self.addresses != int(np.prod([field.count for field in self.fields], dtype=object))
+
     def to_json(self) -> dict[str, Any]:
         """For the manifest."""
         return {"fields": [asdict(field) for field in self.fields], "packing": self.packing}
@@ -119,11 +124,19 @@ class AddressSpace:
         return int(content_hash([self.to_json(), code.cell, code.low, code.step])[:16], 16)
 
 
-def write_integer_table(path: Path, space: AddressSpace, code: Code, answer: Any) -> None:
-    """Evaluate ``answer`` once an address and write the file, a part at a time."""
+def write_integer_table(
+    path: Path, space: AddressSpace, code: Code, answer: Any, grid: Callable[[int, int], Float64] | None = None
+) -> None:
+    """Evaluate ``answer`` once an address and write the file, a part at a time.
+
+    ``grid``, if there is one, answers for a range of addresses in place of ``answer`` for values.
+    """
     with open(path, "wb") as file:
         file.write(HEADER.pack(MAGIC, BYTE_ORDER, code.dtype.itemsize, space.addresses, space.identity(code)))
         for begin, end in steps(space.addresses, "evaluating addresses"):
+            if grid is not None:
+                file.write(code.encode(grid(begin, end)).tobytes())
+                continue
             values = space.values(space.integers(np.arange(begin, end, dtype=np.int64)))
             file.write(code.encode(answer(values)).tobytes())
 

@@ -32,6 +32,7 @@ from fivesigma.deploy.lookup_table import CellType, Code, map_cells, steps
 from fivesigma.deploy.parity import RANDOM, Proof
 from fivesigma.deploy.target import TARGETS, Answers, Written, check_options, estimators_of_numbers
 from fivesigma.deploy.trained_model import Float64, TrainedModel
+from fivesigma.deploy.tree_grid import integers_in_order, tree_grid
 
 FLOATING = re.compile(r"%(?:[xyz]mm|st\b|mm[0-7])|%[kK]\d")
 """Registers of floating-point and vector units in objdump's text for x86."""
@@ -77,15 +78,19 @@ class IntegerTable:
             raise ConfigError(f"the table would take {size:,} bytes, more than 2 GiB; take fewer bits or inputs")
         order = [model.inputs.index(one.name) for one in space.fields]
         largest = (1 << self.bits) - 1
-        answer = table_answer(model, space.addresses)
+        answer, grid = table_answer(model, space.addresses), tree_grid(model, space, order)
+
+        def limited(score: Float64) -> Float64:
+            return np.asarray(np.clip(score, code.low, code.low + code.step * largest))
 
         def stored(values: Float64, ask: Any) -> Float64:
             ordered = np.empty_like(values)
             ordered[:, order] = values
-            return np.asarray(np.clip(ask(ordered), code.low, code.low + code.step * largest))
+            return limited(ask(ordered))
 
         path = folder / f"{name}.table"
-        write_integer_table(path, space, code, lambda values: stored(values, answer))
+        rows = None if grid is None else lambda begin, end: limited(grid(begin, end))
+        write_integer_table(path, space, code, lambda values: stored(values, answer), rows)
         (folder / f"{name}.h").write_text(_header(model, space, code, name), encoding="utf-8")
         mapping = render("table_map.h.jinja", name=name, guard=name.upper())
         (folder / f"{name}_map.h").write_text(mapping, encoding="utf-8")
@@ -159,14 +164,17 @@ class IntegerTable:
         reader = self.open(folder, name, details)
         largest = reader.code.low + reader.code.step * ((1 << self.bits) - 1)
         judge = Judge(model, reader.space.addresses)
+        grid = None if judge.by_library else tree_grid(model, reader.space, reader.order)
         for begin, end in steps(reader.space.addresses, "comparing addresses"):
-            integers = reader.space.integers(np.arange(begin, end, dtype=np.int64))
-            in_order = np.empty_like(integers)
-            in_order[:, reader.order] = integers
-            values = np.empty(integers.shape)
-            values[:, reader.order] = reader.space.values(integers)
-            wanted = reader.code.encode(np.clip(judge(values), reader.code.low, largest))
-            place = reader.space.address(integers)
+            in_order = integers_in_order(reader.space, reader.order, begin, end)
+            integers = in_order[:, reader.order]
+            if grid is None:
+                answer = judge(self._values(reader, integers))
+            else:
+                some = self._values(reader, integers[:: judge.stride])
+                answer = judge.confirm(grid(begin, end), some, "on the grid")
+            wanted = reader.code.encode(np.clip(answer, reader.code.low, largest))
+            place = reader.space.address(integers) if reader.space.unused else slice(begin, end)
             for way, got in (("file", reader.cells[begin:end]), ("C", reader.compiled(in_order))):
                 want = wanted if way == "file" else reader.cells[place]
                 if len(wrong := np.flatnonzero(want != got)):
@@ -178,6 +186,13 @@ class IntegerTable:
             if not np.array_equal(read_memory(folder / f"{name}.{kind}"), reader.cells):
                 raise ParityError(f"{folder / f'{name}.{kind}'} does not hold what the table does")
         return judge.to_json()
+
+    @staticmethod
+    def _values(reader: IntegerTableReader, integers: NDArray[Any]) -> Float64:
+        """What the model sees, in the order of its inputs."""
+        values = np.empty(integers.shape)
+        values[:, reader.order] = reader.space.values(integers)
+        return values
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> IntegerTable:

@@ -25,6 +25,7 @@ FLOWS: Mapping[str, str] = {
     "error-bars": "fivesigma.flows.error_bars:ErrorBarsFlow",
     "grid-inference": "fivesigma.grid_inference:GridInferenceFlow",
     "topological-trigger": "fivesigma.flows.topological_trigger:TopologicalTriggerFlow",
+    "muon-trigger": "fivesigma.flows.muon_trigger:MuonTriggerFlow",
 }
 """Name of a flow → module and class; imported when a study asks for it."""
 
