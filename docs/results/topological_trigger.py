@@ -120,8 +120,10 @@ def stability(rows: Rows) -> list[str]:
 def sizes(kept: dict[str, Any]) -> list[str]:
     """Tables by size, with their loss."""
     lines = [
-        "| table | bins of tracks, Σ pT, least pT, mass, corrected mass, closest approach, χ² of impact, χ² of flight "
-        "| cells | loss, % |",
+        (
+            "| table | bins of tracks, Σ pT, least pT, mass, corrected mass, closest approach, χ² of impact, χ² of flight "
+            "| cells | loss, % |"
+        ),
         "|---|---|---|---|",
     ]
     for way, chosen in kept["table_sizes"].items():

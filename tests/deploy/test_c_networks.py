@@ -229,7 +229,7 @@ def test_a_changed_weight_is_found(in_float: Artifact, dense: TrainedModel, tmp_
 
 
 def test_what_has_no_such_form_is_refused_with_what_does(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="layer-norm within a network has no form in fixed point; .*number=float"):
+    with pytest.raises(ModelError, match=r"layer-norm within a network has no form in fixed point; .*number=float"):
         export(network("two outputs"), CNetwork(number="fixed", bits=16), tmp_path / "toy")
     with pytest.raises(ConfigError, match="layout=nodes: model 'toy-bdt' is a network; its options are number, bits"):
         export(network("dense"), CHeader(layout="nodes"), tmp_path / "toy")

@@ -262,4 +262,3 @@ def _forest_score(estimator: Any, X: NDArray[Any]) -> Float64:
 
 TREE_LEARNERS.register("boosted-trees")(TreeLearner(lightgbm_ensemble, lightgbm_score))
 TREE_LEARNERS.register("random-forest")(TreeLearner(_forest_ensemble, _forest_score, single_precision=True))
-TREE_LEARNERS.register("boosted-trees-regressor")(TreeLearner(_lightgbm_ensemble, _lightgbm_score))
