@@ -122,8 +122,8 @@ def readme_table() -> str:
             f"{title}: " + ", ".join(f"`{model}` {found[model, metric]}" for model in models)
             for title, (metric, models) in words.headlines.items()
         ]
-        number = kept["reference"].removeprefix("arXiv:")
-        paper = f"[arXiv:{number}](https://arxiv.org/abs/{number})"
+        number = (kept["reference"] or "").removeprefix("arXiv:")
+        paper = f"[arXiv:{number}](https://arxiv.org/abs/{number})" if number else "–"
         page = f"[`{study}`](docs/studies/{study}.md): {words.title}{events}"
         lines.append(f"| {page} | {'<br>'.join(results)} | {paper} |")
     return "\n".join(lines)
