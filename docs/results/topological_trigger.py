@@ -25,7 +25,7 @@ FIGURES = (
     "flatness-corrected-mass",
     "loss-against-size",
     "stability",
-    "monitoring-alarms-changed-2",
+    "monitoring-alarms-changed-3",
     "inputs",
 )
 MODELS = ("cuts", "bdt", "bonsai", "uniform-bdt", "uniform-bonsai")
@@ -120,10 +120,7 @@ def stability(rows: Rows) -> list[str]:
 def sizes(kept: dict[str, Any]) -> list[str]:
     """Tables by size, with their loss."""
     lines = [
-        (
-            "| table | bins of tracks, Σ pT, least pT, mass, corrected mass, closest approach, χ² of impact, χ² of flight "
-            "| cells | loss, % |"
-        ),
+        "| table | bins (tracks, Σ pT, least pT, mass, corrected mass, closest approach, impact, flight) | cells | loss, % |",
         "|---|---|---|---|",
     ]
     for way, chosen in kept["table_sizes"].items():
