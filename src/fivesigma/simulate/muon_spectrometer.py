@@ -242,12 +242,6 @@ def covariance(where: Spectrometer, pt: float, tan_theta: float) -> Float64:
     return np.asarray(total + np.diag(strips))
 
 
-def lost_before(where: Spectrometer, station: int, tan_theta: float) -> float:
-    """Energy in GeV that a muon loses on its way to a station (0 is the first)."""
-    iron = sum(slab.iron for slab in where.slabs if slab.end <= where.stations[station])
-    return IRON_LOSS * iron * float(np.sqrt(1.0 + tan_theta**2))
-
-
 def weight_of_spectrum(pt: Float64, power: float, lowest: float, highest: float) -> Float64:
     """Weights, of mean 1, that make a sample flat in 1/pT one that falls as pT^−``power`` between two limits (GeV)."""
 
