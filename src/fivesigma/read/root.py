@@ -16,6 +16,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import uproot
+from numpy.typing import NDArray
 from uproot.containers import AsVector
 from uproot.models.RNTuple import RField
 
@@ -259,9 +260,10 @@ def read_range(file: InputFile, start: int, stop: int, names: Sequence[str]) -> 
     raw, what = raw_branches(file, names), f" entries {start:,} to {stop:,}"
     with open_bytes(Place(file.path, file.tree)) as content:
         columns: dict[str, Column] = {}
+        compared: list[NDArray[np.int64]] = []
         for name, found in raw.items():
             with _failures_named(file.path, file.tree, name, what):
-                columns[name] = found.column(content, start, stop)
+                columns[name] = found.column(content, start, stop, compared)
         others = [branch for branch in branches if branch.name not in raw]
         if others:
             columns |= _by_uproot(file, others, content, start, stop)
