@@ -41,7 +41,7 @@ def baskets_of(file: FileBytes, place: Place, branch: Any, tree_protection: str)
     """
     entries = int(branch.tree.num_entries)
     edges = [int(e) for e in branch.member("fBasketEntry")[: branch.member("fWriteBasket") + 1]]
-    n = len(_free_baskets(branch))
+    n = len(free_baskets(branch))
     embedded = list(branch.embedded_baskets)
     if not n and not embedded:
         if entries and branch.num_entries and not len(branch.branches):
@@ -49,7 +49,7 @@ def baskets_of(file: FileBytes, place: Place, branch: Any, tree_protection: str)
         return []
     found: list[Basket] = []
     total, stored, name = 0, 0, str(branch.member("fName"))
-    for i, (seek, nbytes) in enumerate(_free_baskets(branch)):
+    for i, (seek, nbytes) in enumerate(free_baskets(branch)):
         if i + 1 >= len(edges) or edges[i] > edges[i + 1]:
             raise place.damaged(f"the list of baskets is not in order at basket {i}")
         basket, record = _read_basket(file, place, name, seek, nbytes, (edges[i], edges[i + 1]))
@@ -70,7 +70,7 @@ def baskets_of(file: FileBytes, place: Place, branch: Any, tree_protection: str)
     return found
 
 
-def _free_baskets(branch: Any) -> list[tuple[int, int]]:
+def free_baskets(branch: Any) -> list[tuple[int, int]]:
     """Place and length of each basket that has a record of its own, as the tree has them."""
     seeks, nbytes = branch.member("fBasketSeek"), branch.member("fBasketBytes")
     found = []

@@ -10,7 +10,7 @@ import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -127,6 +127,8 @@ class Record:
     cycle: int
     class_name: bytes
     name: bytes
+    title: bytes = field(default=b"", compare=False)
+    directory: int = field(default=0, compare=False)  # first byte of that in which it is
 
     @property
     def stored(self) -> int:
@@ -160,7 +162,7 @@ def parse_key(place: Place, content: Any, start: int) -> tuple[Record, int, int]
     try:
         nbytes, version, objlen, _, keylen, cycle = _KEY.unpack_from(content, start)
         pointers = _POINTERS[version > _LARGE_VERSION]
-        seek, _ = pointers.unpack_from(content, start + _KEY.size)
+        seek, directory = pointers.unpack_from(content, start + _KEY.size)
         end = start + _KEY.size + pointers.size
         strings = []
         for _ in range(3):  # class, name, title
@@ -172,7 +174,7 @@ def parse_key(place: Place, content: Any, start: int) -> tuple[Record, int, int]
         raise place.damaged(
             f"the key of {strings[1]!r} has impossible lengths: key {keylen:,}, object {objlen:,}, record {nbytes:,}"
         )
-    return Record(seek, nbytes, objlen, keylen, cycle, strings[0], strings[1]), seek, end
+    return Record(seek, nbytes, objlen, keylen, cycle, *strings, directory), seek, end
 
 
 def _string(content: Any, start: int) -> tuple[bytes, int]:

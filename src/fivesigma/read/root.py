@@ -27,6 +27,7 @@ from fivesigma.read.basket import baskets_of, protection_of
 from fivesigma.read.directory import check_directories
 from fivesigma.read.header import NOT_CLOSED_REMEDY
 from fivesigma.read.ntuple import MAX_DEPTH, ntuple_branches
+from fivesigma.read.orphan_baskets import refuse_orphans
 from fivesigma.read.page_checksum import FieldPages, check_envelopes, check_pages, field_protection
 from fivesigma.read.raw_branch import RawBranch
 from fivesigma.read.record import FileBytes, Place, open_bytes
@@ -136,6 +137,7 @@ def scan(path: FilePath, tree: str | None = None) -> InputFile:
         found = file[name]
         if trees[name] == "TTree":
             branches = _tree_branches(content, place, found, protections.get(name, NOTHING))
+            refuse_orphans(content, place, file, name)
         else:
             check_envelopes(content, place, found)
             branches = _ntuple_branches(content, place, found)
