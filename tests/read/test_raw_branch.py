@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 import uproot
 
+from fivesigma.core.errors import FileFormatError
 from fivesigma.core.jagged import Jagged
+from fivesigma.read import raw_branch
 from fivesigma.read.raw_branch import RawBranch, Values, pieces
 from fivesigma.read.record import FileBytes, Place, open_bytes
 from fivesigma.read.root import raw_branches, scan
-from fivesigma.read.unpack import unpacked
+from fivesigma.read.unpack import Room, unpacked
 
 CODECS = {
     "raw": None,
@@ -97,16 +99,21 @@ def test_files_that_root_wrote(name: str, at_least: int, shared_data: Path) -> N
 class Elsewhere(RawBranch):
     """A branch that is read from a file of its own."""
 
-    def baskets(self, file: FileBytes, start: int, stop: int) -> Iterator[Values]:
+    def baskets(self, file: FileBytes, start: int, stop: int, packed: Room | None = None) -> Iterator[Values]:
         with open_bytes(self.place) as own:
-            yield from super().baskets(own, start, stop)
+            yield from super().baskets(own, start, stop, packed)
+
+    @classmethod
+    def made(cls, branch: RawBranch) -> RawBranch:
+        """The same branch, and its counter."""
+        return cls(**{**vars(branch), "counter": branch.counter and cls(**vars(branch.counter))})
 
 
 @pytest.mark.parametrize("steps", [(70, 70), (70, 64), (500, 3)])
 def test_pieces_end_where_a_basket_of_any_branch_does(steps: tuple[int, int], tmp_path: Path) -> None:
     files = [scan(write(tmp_path / f"{i}.root", "LZ4", step)) for i, step in enumerate(steps)]
     found = [raw_branches(file, ["x", "y"]) for file in files]
-    branches = [Elsewhere(**vars(found[0]["x"])), Elsewhere(**vars(found[1]["y"]))]
+    branches = [Elsewhere.made(found[0]["x"]), Elsewhere.made(found[1]["y"])]
     with open_bytes(branches[0].place) as unused:
         got = list(pieces(branches, unused, 10, 490))
         whole = [branch.column(unused, 10, 490) for branch in branches]
@@ -117,6 +124,46 @@ def test_pieces_end_where_a_basket_of_any_branch_does(steps: tuple[int, int], tm
         np.testing.assert_array_equal(np.concatenate([piece.values[i] for piece in got]), column.values)
         counts = [np.diff(piece.offsets[i]) for piece in got]
         np.testing.assert_array_equal(np.concatenate(counts), column.counts)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("bytes_at_a_time", [1, 100, 1 << 19])
+def test_pieces_that_are_overwritten_are_those_that_are_kept(
+    codec: str, bytes_at_a_time: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of values stored as they are, a few at a time; of compressed ones, basket by basket in the same memory."""
+    monkeypatch.setattr(raw_branch, "_AT_A_TIME", bytes_at_a_time)
+    path = write(tmp_path / "a.root", codec, step=70)
+    found = raw_branches(scan(path), ["x", "y"])
+    with open_bytes(found["x"].place) as file:
+        whole = {name: branch.column(file, 10, 490) for name, branch in found.items()}
+        seen: dict[str, list[Any]] = {"x": [], "y": [], "counts": []}
+        entries = []
+        for piece in pieces(list(found.values()), file, 10, 490, keep=False):
+            seen["x"].append(piece.values[0].copy())
+            seen["y"].append(piece.values[1].copy())
+            seen["counts"].append(np.diff(piece.offsets[1]))
+            entries.append(len(piece.offsets[0]) - 1)
+    assert max(entries) == (1 if codec == "raw" and bytes_at_a_time == 1 else max(entries))
+    assert codec == "raw" or max(entries) == 70
+    for name, column in whole.items():
+        assert isinstance(column, Jagged)
+        np.testing.assert_array_equal(np.concatenate(seen[name]), column.values)
+        np.testing.assert_array_equal(np.concatenate(seen["counts"]), column.counts)
+
+
+def test_a_counter_that_contradicts_the_lists_is_refused_piece_by_piece(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.root", "raw", step=70)
+    found = raw_branches(scan(path), ["x", "i"])
+    counted = replace(found["x"], counter=found["i"])  # numbers that are not the lengths of the lists of x
+    with open_bytes(counted.place) as file:
+        wrong = int(np.argmax(np.diff(found["x"].column(file, 0, 500).offsets) != found["i"].column(file, 0, 500)))  # type: ignore[union-attr]
+        message = rf"entry {wrong} has \d values, but its counter 'i' says"
+        with pytest.raises(FileFormatError, match=message):
+            counted.column(file, 0, 500)
+        for keep in (True, False):
+            with pytest.raises(FileFormatError, match=message):
+                list(pieces([counted], file, 0, 500, keep=keep))
 
 
 @pytest.mark.parametrize("codec", ["LZ4", "ZSTD", "ZLIB", "LZMA"])

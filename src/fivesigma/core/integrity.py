@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import secrets
 from collections.abc import Iterator
@@ -15,19 +16,24 @@ import xxhash
 from fivesigma.core.errors import OutputError
 
 _CHUNK = 1 << 22  # bytes read at a time
-_LOCAL_CHUNK = 1 << 18  # of local files: stays in the processor's cache until it is digested
+CACHED = 1 << 18  # bytes of local files taken at a time: they stay in the processor's cache until they are digested
 
 
 def file_digest(path: Path) -> str:
     """The xxh3 128-bit digest of a file's bytes, as 32 hexadecimal digits."""
-    with open(path, "rb") as file:
-        return digest_of(file, _LOCAL_CHUNK)
+    digest = xxhash.xxh3_128()
+    # Begins with a page: some processors copy from the begin of a page to just behind that of another four times slower.
+    with open(path, "rb", buffering=0) as file, mmap.mmap(-1, CACHED) as room, memoryview(room) as chunk:
+        while n := file.readinto(chunk):
+            with chunk[:n] as content:
+                digest.update(content)
+    return digest.hexdigest()
 
 
-def digest_of(file: IO[bytes], at_a_time: int = _CHUNK) -> str:
+def digest_of(file: IO[bytes]) -> str:
     """The xxh3 128-bit digest of what is left to read of a file, with bounded memory."""
     digest = xxhash.xxh3_128()
-    while chunk := file.read(at_a_time):
+    while chunk := file.read(_CHUNK):
         digest.update(chunk)
     return digest.hexdigest()
 

@@ -227,7 +227,8 @@ def _finish(
         "shards": [shard.to_json() for shard in shards if shard.rows],
     }
     dataset = Dataset(partial, content)
-    refuse_repeated_rows(dataset, conversion.row or conversion.identity)
+    row = conversion.row or conversion.identity
+    refuse_repeated_rows(dataset, row, hashed=row == conversion.identity)
     if conversion.duplicates == "error":
         refuse_repeated_content(dataset)
     write_json(partial / DESCRIPTION, seal(content))

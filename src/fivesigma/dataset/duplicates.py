@@ -31,8 +31,11 @@ _HALF = np.uint64(32)
 Keys = NDArray[np.uint64]
 
 
-def refuse_repeated_rows(dataset: Dataset, names: Sequence[str]) -> None:
+def refuse_repeated_rows(dataset: Dataset, names: Sequence[str], *, hashed: bool = False) -> None:
     """Refuse two rows of equal identity; ``names`` are columns, ``sample`` and ``label``.
+
+    ``hashed`` says that they are the identity of which the column ``event`` is the hash, so that it need not be taken
+    again.
 
     Raises
     ------
@@ -45,15 +48,16 @@ def refuse_repeated_rows(dataset: Dataset, names: Sequence[str]) -> None:
         for chunk in dataset.chunks([*columns, "y", "sample"]):
             yield identity_columns(names, chunk, np.asarray(chunk["y"]), np.asarray(chunk["sample"]))
 
-    suspects = np.concatenate(
-        [keys[_repeats(keys)] for keys in _in_parts(lambda: map(event_hash, identities()), len(dataset))]
-    )
+    def hashes() -> Iterator[Keys]:
+        return (np.asarray(c["event"]) for c in dataset.chunks(["event"])) if hashed else map(event_hash, identities())
+
+    suspects = np.concatenate([keys[_repeats(keys)] for keys in _in_parts(hashes, len(dataset))])
     if not suspects.size:
         return
     seen: dict[tuple[Any, ...], int] = {}
     wanted, first_row = np.unique(suspects)[:_SUSPECTS], 0
-    for columns in identities():
-        for row in np.flatnonzero(np.isin(event_hash(columns), wanted)):
+    for columns, keys in zip(identities(), hashes(), strict=True):
+        for row in np.flatnonzero(np.isin(keys, wanted)):
             identity = tuple(column[row] for column in columns)
             if identity in seen:  # equal itself, not only in its hash
                 values = ", ".join(f"{name}={value}" for name, value in zip(names, identity, strict=True))
@@ -109,9 +113,10 @@ def _in_parts(chunks: Callable[[], Iterator[Keys]], rows: int) -> Iterator[Keys]
     for part in range(parts):
         chosen = []
         for keys in chunks():
-            first = keys if keys.ndim == 1 else keys[0]
-            mine = ((first >> _HALF) * np.uint64(parts) >> _HALF) == np.uint64(part)
-            chosen.append(keys[..., mine] if parts > 1 else keys)
+            if parts > 1:
+                first = keys if keys.ndim == 1 else keys[0]
+                keys = keys[..., ((first >> _HALF) * np.uint64(parts) >> _HALF) == np.uint64(part)]
+            chosen.append(keys)
         yield np.concatenate(chosen, axis=-1)
 
 

@@ -69,9 +69,10 @@ def _through_bytes(file: InputFile, branches: Sequence[RawBranch], length: int, 
     left = file.entries
     batch = _Filling(min(batch_size, left), length, len(names))
     with open_bytes(branches[0].place) as content:
-        for piece in pieces(branches, content, 0, file.entries):
+        for piece in pieces(branches, content, 0, file.entries, keep=False):
             for name, offsets in zip(names[1:], piece.offsets[1:], strict=True):
-                refuse_other_counts(names[0], np.diff(piece.offsets[0]), name, np.diff(offsets), piece.start)
+                if not np.array_equal(piece.offsets[0], offsets):
+                    refuse_other_counts(names[0], np.diff(piece.offsets[0]), name, np.diff(offsets), piece.start)
             begin, entries = 0, len(piece.offsets[0]) - 1
             while begin < entries:
                 begin += batch.fill(piece, begin)

@@ -12,14 +12,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
 from fivesigma.core.errors import DatasetError
-from fivesigma.core.integrity import atomic_path, file_digest, write_json
+from fivesigma.core.integrity import CACHED, atomic_path, file_digest, write_json
 from fivesigma.core.jagged import Column, Jagged
 
 _ROWS_AT_A_TIME = 1 << 13
@@ -83,12 +83,24 @@ def write_shard(path: Path, columns: Mapping[str, Column]) -> Shard:
             for i, name in enumerate(names):
                 first = begin + (i * width if stride > 1 else 0)
                 places[name] = ArrayPlace(block.dtype.str, len(block), first, stride)
-            for piece in (padding, block.data.cast("B") if block.size else b""):
-                file.write(piece)
-                digest.update(piece)
+            _write(file, digest, padding)
+            if block.size:
+                _write(file, digest, block.data.cast("B"))
             position = begin + block.nbytes
     rows = len(next(iter(columns.values())))
     return Shard(path.name, rows, position, digest.hexdigest(), places)
+
+
+def _write(file: IO[bytes], digest: xxhash.xxh3_128, content: Any) -> None:
+    """Some bytes at a time, which the processor still has at hand when they are digested."""
+    for begin in range(0, len(content), CACHED):
+        some = content[begin : begin + CACHED]
+        file.write(some)
+        _digest(digest, some)
+
+
+def _digest(digest: xxhash.xxh3_128, content: Any) -> None:
+    digest.update(content)
 
 
 def _blocks(columns: Mapping[str, Column]) -> Iterator[tuple[list[str], NDArray[Any]]]:

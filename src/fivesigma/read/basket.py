@@ -41,18 +41,18 @@ def baskets_of(file: FileBytes, place: Place, branch: Any, tree_protection: str)
     """
     entries = int(branch.tree.num_entries)
     edges = [int(e) for e in branch.member("fBasketEntry")[: branch.member("fWriteBasket") + 1]]
-    n = len(_free_baskets(branch))
+    n = len(free_baskets(branch))
     embedded = list(branch.embedded_baskets)
     if not n and not embedded:
         if entries and branch.num_entries and not len(branch.branches):
             raise place.damaged(f"{branch.num_entries:,} entries, but no baskets")
         return []
     found: list[Basket] = []
-    total, stored = 0, 0
-    for i, (seek, nbytes) in enumerate(_free_baskets(branch)):
+    total, stored, name = 0, 0, str(branch.member("fName"))
+    for i, (seek, nbytes) in enumerate(free_baskets(branch)):
         if i + 1 >= len(edges) or edges[i] > edges[i + 1]:
             raise place.damaged(f"the list of baskets is not in order at basket {i}")
-        basket, record = _read_basket(file, place, branch, seek, nbytes, (edges[i], edges[i + 1]))
+        basket, record = _read_basket(file, place, name, seek, nbytes, (edges[i], edges[i + 1]))
         found.append(basket)
         total += record.keylen + record.objlen
         stored += record.nbytes
@@ -70,7 +70,7 @@ def baskets_of(file: FileBytes, place: Place, branch: Any, tree_protection: str)
     return found
 
 
-def _free_baskets(branch: Any) -> list[tuple[int, int]]:
+def free_baskets(branch: Any) -> list[tuple[int, int]]:
     """Place and length of each basket that has a record of its own, as the tree has them."""
     seeks, nbytes = branch.member("fBasketSeek"), branch.member("fBasketBytes")
     found = []
@@ -82,7 +82,7 @@ def _free_baskets(branch: Any) -> list[tuple[int, int]]:
 
 
 def _read_basket(
-    file: FileBytes, place: Place, branch: Any, seek: int, nbytes: int, entries: tuple[int, int]
+    file: FileBytes, place: Place, name: str, seek: int, nbytes: int, entries: tuple[int, int]
 ) -> tuple[Basket, Record]:
     start, stop = entries
     what = f"the basket of entries {start:,} to {stop:,} at byte {seek:,}"
@@ -91,7 +91,7 @@ def _read_basket(
         raise place.damaged(
             f"{what}: expected a TBasket of {nbytes:,} bytes, got {record.class_name!r} of {record.nbytes:,}"
         )
-    if record.name.decode("utf-8", "surrogateescape") != branch.member("fName"):
+    if record.name.decode("utf-8", "surrogateescape") != name:
         raise place.damaged(f"{what} is of another branch: {record.name!r}")
     head = file.read(seek + record.keylen - HEAD.size, HEAD.size)
     _, _, entry_bytes, events, last, _ = HEAD.unpack(head)

@@ -17,7 +17,10 @@ HEADER_BYTES = 100  # fBEGIN of every file written by ROOT 3 or later
 _SHOWN = 24  # bytes shown of a file that is not a ROOT file
 _SMALL = struct.Struct(">4siiiiiii")  # magic, fVersion, fBEGIN, fEND, fSeekFree, fNbytesFree, nfree, fNbytesName
 _LARGE = struct.Struct(">4siiqqiii")
-NOT_CLOSED_REMEDY = "write it again, or recover it with ROOT's `TFile::Recover` and check the number of events"
+NOT_CLOSED_REMEDY = (
+    "write it again; or recover it with ROOT's `TFile::Recover`, copy what is left to a new file with `hadd`, and check "
+    "the number of events"
+)
 
 
 @dataclass(frozen=True)

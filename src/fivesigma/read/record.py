@@ -6,18 +6,26 @@ is allocated. Layout: https://root.cern/doc/master/classTFile.html and https://r
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import IO
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fivesigma.core.errors import FileFormatError
 from fivesigma.read.header import NOT_CLOSED_REMEDY
 from fivesigma.read.remote import FilePath, open_binary, status_of
 from fivesigma.read.schema import DAMAGED_REMEDY, NOTHING
+from fivesigma.read.unpack import Room
 
 _KEY = struct.Struct(">ihiIhh")  # fNbytes, fVersion, fObjlen, fDatime, fKeylen, fCycle
+_POINTERS = (struct.Struct(">ii"), struct.Struct(">qq"))  # fSeekKey, fSeekPdir
+_MOST_KEYS = 256  # bytes: most are shorter
 _LARGE_VERSION = 1000  # added to fVersion of keys whose seek pointers have 64 bits
 _BLOCK_BYTES = 9  # two letters of the codec, its method, compressed and uncompressed length of 3 bytes each
 _CODECS = {b"ZL": "ZLIB", b"XZ": "LZMA", b"L4": "LZ4", b"ZS": "ZSTD"}
@@ -54,11 +62,15 @@ class Place:
 
 @dataclass(frozen=True)
 class FileBytes:
-    """The bytes of an open file by their place; nothing outside of it is ever asked for."""
+    """The bytes of an open file by their place; nothing outside of it is ever asked for.
+
+    ``descriptor`` is that of a local file, whose bytes can be put where they are to go.
+    """
 
     place: Place
     size: int
     file: IO[bytes]
+    descriptor: int | None = None
 
     def read(self, start: int, length: int) -> bytes:
         """``length`` bytes from ``start``.
@@ -68,22 +80,40 @@ class FileBytes:
         FileFormatError
             if they are not all in the file.
         """
+        self._refuse_outside(start, length)
+        self.file.seek(start)
+        content = self.file.read(length)
+        self._refuse_fewer(start, length, len(content))
+        return content
+
+    def read_into(self, room: Room, start: int, length: int) -> NDArray[np.uint8]:
+        """``length`` bytes from ``start``, which may stand in ``room``; raises as `read`."""
+        self._refuse_outside(start, length)
+        if self.descriptor is None:
+            return np.frombuffer(self.read(start, length), dtype=np.uint8)
+        found, got = room.of(length), 0
+        while got < length and (n := os.preadv(self.descriptor, [found.data[got:]], start + got)):
+            got += n
+        self._refuse_fewer(start, length, got)
+        return found
+
+    def _refuse_outside(self, start: int, length: int) -> None:
         if start < 0 or length < 0 or start + length > self.size:
             raise self.place.damaged(
                 f"{length:,} bytes are said to stand at byte {start:,}, but the file has {self.size:,}"
             )
-        self.file.seek(start)
-        content = self.file.read(length)
-        if len(content) != length:
-            raise self.place.damaged(f"expected {length:,} bytes at byte {start:,}, got {len(content):,}")
-        return content
+
+    def _refuse_fewer(self, start: int, length: int, got: int) -> None:
+        if got != length:
+            raise self.place.damaged(f"expected {length:,} bytes at byte {start:,}, got {got:,}")
 
 
 @contextmanager
 def open_bytes(place: Place) -> Iterator[FileBytes]:
     """Open a file for reading at any place."""
     with open_binary(place.file) as file:
-        yield FileBytes(place, status_of(place.file).size, file)
+        descriptor = file.fileno() if isinstance(place.file, Path) else None
+        yield FileBytes(place, status_of(place.file).size, file, descriptor)
 
 
 @dataclass(frozen=True)
@@ -97,6 +127,8 @@ class Record:
     cycle: int
     class_name: bytes
     name: bytes
+    title: bytes = field(default=b"", compare=False)
+    directory: int = field(default=0, compare=False)  # first byte of that in which it is
 
     @property
     def stored(self) -> int:
@@ -112,9 +144,9 @@ def read_record(file: FileBytes, place: Place, seek: int) -> Record:
     FileFormatError
         if its lengths contradict each other or the file.
     """
-    head = file.read(seek, _KEY.size)
-    keylen = _KEY.unpack(head)[4]
-    record, at, _ = parse_key(place, file.read(seek, max(keylen, _KEY.size)), 0)
+    head = file.read(seek, max(_KEY.size, min(_MOST_KEYS, file.size - seek)))
+    keylen = max(_KEY.unpack_from(head)[4], _KEY.size)
+    record, at, _ = parse_key(place, head[:keylen] if keylen <= len(head) else file.read(seek, keylen), 0)
     if at != seek:
         raise place.damaged(f"the record at byte {seek:,} says that it is at byte {at:,}")
     if record.nbytes < record.keylen or seek + record.nbytes > file.size:
@@ -125,12 +157,12 @@ def read_record(file: FileBytes, place: Place, seek: int) -> Record:
     return record
 
 
-def parse_key(place: Place, content: bytes, start: int) -> tuple[Record, int, int]:
-    """A key in ``content`` from byte ``start``: what it says, fSeekKey, and the byte after its strings."""
+def parse_key(place: Place, content: Any, start: int) -> tuple[Record, int, int]:
+    """A key in bytes, or a view of them, from byte ``start``: what it says, fSeekKey, and the byte after its strings."""
     try:
         nbytes, version, objlen, _, keylen, cycle = _KEY.unpack_from(content, start)
-        pointers = struct.Struct(">qq" if version > _LARGE_VERSION else ">ii")
-        seek, _ = pointers.unpack_from(content, start + _KEY.size)
+        pointers = _POINTERS[version > _LARGE_VERSION]
+        seek, directory = pointers.unpack_from(content, start + _KEY.size)
         end = start + _KEY.size + pointers.size
         strings = []
         for _ in range(3):  # class, name, title
@@ -142,10 +174,10 @@ def parse_key(place: Place, content: bytes, start: int) -> tuple[Record, int, in
         raise place.damaged(
             f"the key of {strings[1]!r} has impossible lengths: key {keylen:,}, object {objlen:,}, record {nbytes:,}"
         )
-    return Record(seek, nbytes, objlen, keylen, cycle, strings[0], strings[1]), seek, end
+    return Record(seek, nbytes, objlen, keylen, cycle, *strings, directory), seek, end
 
 
-def _string(content: bytes, start: int) -> tuple[bytes, int]:
+def _string(content: Any, start: int) -> tuple[bytes, int]:
     """A TString and the byte after it: length in one byte, or 255 and four more."""
     length, start = content[start], start + 1
     if length == 255:
@@ -153,7 +185,7 @@ def _string(content: bytes, start: int) -> tuple[bytes, int]:
         start += 4
     if not 0 <= length <= len(content) - start:
         raise IndexError(f"string of {length} bytes")
-    return content[start : start + length], start + length
+    return bytes(content[start : start + length]), start + length
 
 
 def check_blocks(file: FileBytes, place: Place, start: int, stored: int, unpacked: int) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import uproot
+from numpy.typing import NDArray
 from uproot.containers import AsVector
 from uproot.models.RNTuple import RField
 
@@ -26,6 +27,7 @@ from fivesigma.read.basket import baskets_of, protection_of
 from fivesigma.read.directory import check_directories
 from fivesigma.read.header import NOT_CLOSED_REMEDY
 from fivesigma.read.ntuple import MAX_DEPTH, ntuple_branches
+from fivesigma.read.orphan_baskets import refuse_orphans
 from fivesigma.read.page_checksum import FieldPages, check_envelopes, check_pages, field_protection
 from fivesigma.read.raw_branch import RawBranch
 from fivesigma.read.record import FileBytes, Place, open_bytes
@@ -135,6 +137,7 @@ def scan(path: FilePath, tree: str | None = None) -> InputFile:
         found = file[name]
         if trees[name] == "TTree":
             branches = _tree_branches(content, place, found, protections.get(name, NOTHING))
+            refuse_orphans(content, place, file, name)
         else:
             check_envelopes(content, place, found)
             branches = _ntuple_branches(content, place, found)
@@ -259,9 +262,10 @@ def read_range(file: InputFile, start: int, stop: int, names: Sequence[str]) -> 
     raw, what = raw_branches(file, names), f" entries {start:,} to {stop:,}"
     with open_bytes(Place(file.path, file.tree)) as content:
         columns: dict[str, Column] = {}
+        compared: list[NDArray[np.int64]] = []
         for name, found in raw.items():
             with _failures_named(file.path, file.tree, name, what):
-                columns[name] = found.column(content, start, stop)
+                columns[name] = found.column(content, start, stop, compared)
         others = [branch for branch in branches if branch.name not in raw]
         if others:
             columns |= _by_uproot(file, others, content, start, stop)

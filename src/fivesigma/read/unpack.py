@@ -23,8 +23,21 @@ _LZ4_CHECKSUM = 8  # bytes between head and content: xxh64 of the content, big-e
 Bytes = NDArray[np.uint8]
 
 
-def unpacked(content: Bytes, size: int) -> Bytes:
-    """The ``size`` bytes that the compressed blocks in ``content`` unpack to.
+class Room:
+    """Memory for one record after another: it stays in the processor's cache, and is asked for once."""
+
+    def __init__(self) -> None:
+        self._bytes: Bytes = np.empty(0, dtype=np.uint8)
+
+    def of(self, size: int) -> Bytes:
+        """So many bytes, which are those of the last time."""
+        if size > len(self._bytes):
+            self._bytes = np.empty(size, dtype=np.uint8)
+        return self._bytes[:size]
+
+
+def unpacked(content: Bytes, size: int, room: Room | None = None) -> Bytes:
+    """The ``size`` bytes that the compressed blocks in ``content`` unpack to; they may stand in ``room``.
 
     Raises
     ------
@@ -32,9 +45,15 @@ def unpacked(content: Bytes, size: int) -> Bytes:
         if a checksum differs, a block cannot be decoded, or the lengths contradict each other.
     """
     blocks = list(_blocks(content, size))
+    whole = (room or Room()).of(size)
     if len(blocks) == 1:
-        return _unpacked_block(*blocks[0])
-    return np.concatenate([_unpacked_block(*block) for block in blocks]) if blocks else np.empty(0, np.uint8)
+        return _unpacked_block(*blocks[0][:2], whole)
+    begin = 0
+    for codec, packed, length in blocks:
+        place = whole[begin : begin + length]
+        place[:] = _unpacked_block(codec, packed, place)
+        begin += length
+    return whole
 
 
 def _blocks(content: Bytes, size: int) -> Iterator[tuple[bytes, Bytes, int]]:
@@ -51,31 +70,32 @@ def _blocks(content: Bytes, size: int) -> Iterator[tuple[bytes, Bytes, int]]:
         raise ValueError(f"the compressed blocks unpack to {total:,} bytes, expected {size:,}")
 
 
-def _unpacked_block(codec: bytes, content: Bytes, size: int) -> Bytes:
+def _unpacked_block(codec: bytes, content: Bytes, place: Bytes) -> Bytes:
+    """A block that fills ``place`` unpacked; it is there, or elsewhere."""
     try:
         if codec not in _CODECS:
             raise ValueError(f"no codec begins with {codec!r}")
-        found: Bytes = np.frombuffer(_CODECS[codec](content, size), dtype=np.uint8)
+        found: Bytes = np.frombuffer(_CODECS[codec](content, place), dtype=np.uint8)
     except (cramjam.DecompressionError, deflate.DeflateError, lzma.LZMAError, OSError) as error:
         raise ValueError(f"a compressed block cannot be decoded: {error}") from error
-    if len(found) != size:
-        raise ValueError(f"a compressed block has {len(found):,} bytes unpacked, its head says {size:,}")
+    if len(found) != len(place):
+        raise ValueError(f"a compressed block has {len(found):,} bytes unpacked, its head says {len(place):,}")
     return found
 
 
-def _lz4(content: Bytes, size: int) -> Any:
+def _lz4(content: Bytes, place: Bytes) -> Any:
     checksum, content = content[:_LZ4_CHECKSUM], content[_LZ4_CHECKSUM:]
     if xxhash.xxh64_intdigest(content.data) != int.from_bytes(checksum.tobytes(), "big"):
         raise ValueError("the xxh64 checksum of an LZ4 block differs")
-    out = np.empty(size, dtype=np.uint8)
-    return out[: cramjam.lz4.decompress_block_into(content.data, out.data)]
+    return place[: cramjam.lz4.decompress_block_into(content.data, place.data)]
 
 
 _ZSTD: Final = pa.Codec("zstd")
-_CODECS: Final[dict[bytes, Callable[[Bytes, int], Any]]] = {
+_MEMORY: Final = pa.system_memory_pool()  # Arrow's own gives memory back between blocks, to be asked for page by page
+_CODECS: Final[dict[bytes, Callable[[Bytes, Bytes], Any]]] = {
     b"L4": _lz4,
-    b"ZL": lambda content, size: deflate.zlib_decompress(content.data, size),
+    b"ZL": lambda content, place: deflate.zlib_decompress(content.data, len(place)),
     # Arrow hands the whole block to libzstd at once, which takes a tenth less than cramjam's stream.
-    b"ZS": lambda content, size: _ZSTD.decompress(content, decompressed_size=size),
-    b"XZ": lambda content, size: lzma.LZMADecompressor().decompress(content.data, max_length=size + 1),
+    b"ZS": lambda content, place: _ZSTD.decompress(content, decompressed_size=len(place), memory_pool=_MEMORY),
+    b"XZ": lambda content, place: lzma.LZMADecompressor().decompress(content.data, max_length=len(place) + 1),
 }
