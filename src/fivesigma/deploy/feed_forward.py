@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,11 +144,11 @@ class FeedForward:
 
     def probability(self, score: NDArray[np.floating]) -> Float64:
         """What is wanted of the output, (event,)."""
-        score = score.astype(np.float64)
+        wide: Float64 = score.astype(np.float64)
         if self.link == "identity":
-            return score
+            return wide
         with np.errstate(over="ignore"):
-            return np.asarray(1.0 / (1.0 + np.exp(-score)))
+            return np.asarray(1.0 / (1.0 + np.exp(-wide)))
 
 
 def sources(step: Step) -> tuple[int, ...]:
@@ -179,7 +179,7 @@ def width_of(step: Step, widths: Sequence[int]) -> int:
             return widths[sources(step)[0]]
 
 
-def _value(step: Step, found: Sequence[NDArray[np.floating]]) -> NDArray[np.floating]:
+def _value(step: Step, found: Sequence[NDArray[Any]]) -> Any:
     x = found[sources(step)[0]]
     kind = x.dtype
     match step:
@@ -208,7 +208,7 @@ def _value(step: Step, found: Sequence[NDArray[np.floating]]) -> NDArray[np.floa
             return x[:, begin:end]
 
 
-def activation(function: Function, x: NDArray[np.floating], slope: float = 0.0) -> NDArray[np.floating]:
+def activation(function: Function, x: NDArray[Any], slope: float = 0.0) -> Any:
     """A function of ``ACTIVATIONS``, in the precision of x; (event, value) → the same."""
     zero, one = x.dtype.type(0), x.dtype.type(1)
     with np.errstate(over="ignore"):
