@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,8 +13,10 @@ from fivesigma.evaluate import METRICS, Assessment, Comparison, DataComparison, 
 from fivesigma.features import FEATURES, JetImages
 from fivesigma.flows import FlowResult
 from fivesigma.learn import Cost, FoldScores
-from fivesigma.report import ModelFacts, StudyFacts
 from fivesigma.studies import FlowWords, StudyDefinition
+
+if TYPE_CHECKING:
+    from fivesigma.report import ModelFacts, StudyFacts
 
 RESTRICTED = "restricted phase space"
 
@@ -111,6 +113,8 @@ def cost_of(name: str, scores: Mapping[str, FoldScores]) -> dict[str, dict[str, 
 
 def facts_of(definition: StudyDefinition, scores: Mapping[str, FoldScores], metrics: Mapping[str, Any]) -> StudyFacts:
     """What the report says of a study beside its results."""
+    from fivesigma.report import StudyFacts
+
     yields = definition.evaluate.yields
     made = {
         key: metrics[key]
@@ -140,6 +144,8 @@ def _image_facts(definition: StudyDefinition) -> dict[str, Any]:
 
 
 def _model_facts(definition: StudyDefinition, name: str, scores: Mapping[str, FoldScores]) -> ModelFacts:
+    from fivesigma.report import ModelFacts
+
     words, cost = definition.models[name], cost_of(name, scores)
     seen = [*(f"score of {other}" for other in words.scores), *words.input_names]
     return ModelFacts(

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,17 +44,18 @@ from fivesigma.evaluate import (
     SystematicQuestions,
     assess,
 )
-from fivesigma.explain import Insight, look_inside
 from fivesigma.features import FEATURES
 from fivesigma.flows import find_flow
 from fivesigma.learn import FoldScores, Ranks, Recipe, cross_validate, learnt_columns, load_fold_model
 from fivesigma.learn.conditions import require_known
 from fivesigma.read import Expression
 from fivesigma.read.remote_options import RemoteOptions
-from fivesigma.report import write_classification_report
 from fivesigma.results import facts_of, flow_metrics, manifest_of, metrics_of, results_table
 from fivesigma.studies import StudyDefinition, input_files, parse_words, read_study, resolve_study
 from fivesigma.variations import Nominal, columns_for_variations, compare_with_data, varied_events
+
+if TYPE_CHECKING:
+    from fivesigma.explain import Insight
 
 __all__ = [
     "Fits",
@@ -149,6 +150,8 @@ def run_study(
         write_json(run.path / "explain.json", insight.to_json(), indent=None)  # mostly images
         if until == "explain":
             return StudyResult(run, metrics, None)
+        from fivesigma.report import write_classification_report  # here, where figures are drawn
+
         facts = facts_of(definition, fits.scores, metrics)
         report = write_classification_report(
             run.path / "report.html",
@@ -217,9 +220,10 @@ def open_run(
     output: str | Path | None = None,
     models: Sequence[str] | None = None,
     seed: int | None = None,
+    check_options: bool = True,
 ) -> Iterator[tuple[StudyDefinition, RunDirectory]]:
     """The checked definition and the locked run directory, with the definition written into it as ``study.json``."""
-    definition = resolve_study(study, inputs, models, seed)
+    definition = resolve_study(study, inputs, models, seed, check_options)
     run = RunDirectory.create(output or Path("runs") / definition.study)
     if not Ranks.current().first:  # under torchrun: the first rank holds the lock and writes
         yield definition, run
@@ -409,6 +413,8 @@ def _nominal(run: RunDirectory, dataset: Dataset, fits: Fits) -> Nominal:
 
 def explain_study(definition: StudyDefinition, run: RunDirectory, dataset: Dataset, fits: Fits) -> Insight:
     """Look inside: out-of-fold scores of all events, and the models of the first fold with events they have not seen."""
+    from fivesigma.explain import look_inside
+
     words = definition.explain
     some = slice(0, None) if len(dataset) <= words.max_events else slice(0, None, -(-len(dataset) // words.max_events))
     return look_inside(

@@ -128,7 +128,7 @@ def _plan(
         conversion = card.conversion
     else:
         assert study is not None
-        conversion = conversion_of(resolve_study(study, parse_inputs(inputs), models))
+        conversion = conversion_of(resolve_study(study, parse_inputs(inputs), models, check_options=False))
     return plan_conversion(scan_inputs(_with_loss(conversion, loss), engine))
 
 
@@ -156,10 +156,10 @@ def _convert_study(
 ) -> Dataset:
     from fivesigma.study import convert_study, open_run, resolve_study
 
-    definition = resolve_study(study, parse_inputs(inputs), models)
+    definition = resolve_study(study, parse_inputs(inputs), models, check_options=False)
     if loss is not None:
         definition = definition.model_copy(update={"max_loss": loss})
-    with open_run(definition, output=output) as (definition, directory):
+    with open_run(definition, output=output, check_options=False) as (definition, directory):
         return convert_study(definition, directory, engine)
 
 

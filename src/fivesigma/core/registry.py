@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib import import_module
 from typing import TypeVar
 
 from fivesigma.core.errors import ConfigError, UnknownNameError
@@ -49,6 +50,7 @@ class Registry(Mapping[str, T]):
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._entries: dict[str, T] = {}
+        self._homes: dict[str, str] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
         """Decorator: add the decorated thing as ``name``; a name can be taken only once."""
@@ -61,17 +63,23 @@ class Registry(Mapping[str, T]):
 
         return add
 
+    def live_in(self, homes: Mapping[str, str]) -> None:
+        """Names that are registered once their module is imported, which is when one is first asked for."""
+        self._homes |= homes
+
     def __getitem__(self, name: str) -> T:
+        if name not in self._entries and name in self._homes:
+            import_module(self._homes[name])
         try:
             return self._entries[name]
         except KeyError:
-            raise UnknownNameError(unknown_name(self.kind, name, self._entries)) from None
+            raise UnknownNameError(unknown_name(self.kind, name, self)) from None
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._entries))
+        return iter(sorted({*self._entries, *self._homes}))
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len({*self._entries, *self._homes})
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries
+        return name in self._entries or name in self._homes

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import kolmogorov
 
 from fivesigma.dataset.weight_policy import effective_sample_size
 
@@ -50,6 +49,8 @@ def separation(table: FloatArray, names: Sequence[str], y: NDArray[Any], weight:
     >>> abs(same.auc - 0.5) < 3 * same.auc_uncertainty
     True
     """
+    from scipy.special import kolmogorov
+
     label = np.asarray(y) == 1
     sizes = [effective_sample_size(weight[label == c]) for c in (False, True)]
     effective = sizes[0] * sizes[1] / (sizes[0] + sizes[1])

@@ -23,7 +23,6 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from fivesigma.core.errors import ConfigError, WeightError
 from fivesigma.core.registry import unknown_name
@@ -158,6 +157,8 @@ def _pair_cancel(
         raise WeightError(
             "'pair-cancel' needs features: which events are near each other? Or choose 'absolute-rescaled'"
         )
+    from scipy.spatial import cKDTree
+
     table = np.asarray(features, dtype=np.float64)
     if table.ndim != 2 or len(table) != len(weight):
         raise WeightError(f"expected features of shape ({len(weight)}, feature), got {table.shape}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from fivesigma.core.errors import WeightError
 from fivesigma.evaluate.measurement import CONFIDENCE, Measurement
@@ -23,8 +23,8 @@ def clopper_pearson(passed: float, total: float, confidence: float = CONFIDENCE)
     (0.0, 0.168)
     """
     tail = (1 - confidence) / 2
-    low = float(beta.ppf(tail, passed, total - passed + 1)) if passed > 0 else 0.0
-    high = float(beta.ppf(1 - tail, passed + 1, total - passed)) if passed < total else 1.0
+    low = float(betaincinv(passed, total - passed + 1, tail)) if passed > 0 else 0.0
+    high = float(betaincinv(passed + 1, total - passed, 1 - tail)) if passed < total else 1.0
     return low, high
 
 

@@ -10,8 +10,6 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.isotonic import IsotonicRegression
-from sklearn.linear_model import LogisticRegression
 
 from fivesigma.core.errors import ConfigError, FeatureError, ModelError, WeightError
 from fivesigma.core.integrity import write_json
@@ -52,6 +50,9 @@ class Calibrator:
             negative weights: neither fit is defined for them (pooling averages, a likelihood). Calibrate with
             ``absolute-rescaled`` or ``pair-cancel`` weights, and measure with the signed ones.
         """
+        from sklearn.isotonic import IsotonicRegression
+        from sklearn.linear_model import LogisticRegression
+
         events = scored_events(_probability(score), y, weight)
         if (events.weight < 0).any():
             raise WeightError(

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from fivesigma.core.errors import NoEventsError, UnknownNameError
 from fivesigma.core.registry import unknown_name
@@ -161,7 +161,7 @@ def paired_difference(first: str, second: str, metric: str, measured: Measuremen
         return Difference(first, second, metric, measured, 0.0, 1.0)  # the same ranking: no difference at all
     with_uncertainty = measured.uncertainty > 0  # false for NaN
     n_sigma = measured.value / measured.uncertainty if with_uncertainty else math.nan
-    return Difference(first, second, metric, measured, n_sigma, float(2 * norm.sf(abs(n_sigma))))
+    return Difference(first, second, metric, measured, n_sigma, float(2 * ndtr(-abs(n_sigma))))
 
 
 def _reversed(kept: Difference) -> Difference:

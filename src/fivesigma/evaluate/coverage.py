@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from fivesigma.core.errors import ConfigError, FeatureError
 from fivesigma.evaluate.binomial import weighted_efficiency
@@ -166,7 +166,8 @@ def gaussian_crps(mean: ArrayLike, deviation: ArrayLike, truth: ArrayLike) -> Fl
     """
     centre, sigma, true = _checked(mean, deviation, truth)
     z = _pull(centre, sigma, true)
-    return np.asarray(sigma * (z * (2 * norm.cdf(z) - 1) + 2 * norm.pdf(z) - 1 / math.sqrt(math.pi)))
+    density = np.exp(-np.square(z) / 2) / math.sqrt(2 * math.pi)
+    return np.asarray(sigma * (z * (2 * ndtr(z) - 1) + 2 * density - 1 / math.sqrt(math.pi)))
 
 
 def sample_crps(samples: ArrayLike, truth: ArrayLike) -> FloatVector:

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import chi2 as chi2_distribution
-from scipy.stats import norm
+from scipy.special import chdtrc, ndtr
 
 from fivesigma.core.errors import WeightError
 from fivesigma.evaluate.bootstrap import N_REPLICAS
@@ -122,7 +121,7 @@ def _chi2_of_yields(
         return 0.0, 0, 1.0
     d, d2, s, s2 = np.stack(bins, axis=1)
     value = float(np.sum((d - s) ** 2 / (d2 + s2)))
-    return value, len(bins), float(chi2_distribution.sf(value, len(bins)))
+    return value, len(bins), float(chdtrc(len(bins), value))
 
 
 def _enough(total: float, squares: float) -> bool:
@@ -170,7 +169,7 @@ def classifier_two_sample_test(
     of accuracy. The p-value is Gaussian, from the AUC's bootstrap uncertainty: it holds for signed weights too.
     """
     auc = measure("auc", score, second, weight, event, n_replicas=n_replicas, seed=seed)
-    p_value = float(norm.sf((auc.value - 0.5) / auc.uncertainty)) if auc.uncertainty > 0 else math.nan
+    p_value = float(ndtr(-(auc.value - 0.5) / auc.uncertainty)) if auc.uncertainty > 0 else math.nan
     return TwoSampleTest(auc, p_value)
 
 

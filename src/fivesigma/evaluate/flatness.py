@@ -14,7 +14,6 @@ from typing import Any, Protocol
 import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial import cKDTree
 
 from fivesigma.core.errors import ConfigError, NoEventsError, WeightError
 from fivesigma.evaluate.bootstrap import N_REPLICAS, bootstrap_measurement, bootstrap_replicas, event_uniform
@@ -208,6 +207,8 @@ class Neighbourhoods:
     @classmethod
     def of(cls, points: FloatVector, neighbours: int) -> Neighbourhoods:
         """Of points (row, variable), Euclidean."""
+        from scipy.spatial import cKDTree
+
         if not 2 <= neighbours <= len(points):
             raise ConfigError(f"neighbours: expected 2 to {len(points)}, the number of rows, got {neighbours}")
         _, members = cKDTree(points).query(points, k=neighbours)

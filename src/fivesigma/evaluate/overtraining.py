@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import chi2 as chi2_distribution
-from scipy.stats import kstwobign
+from scipy.special import chdtrc, kolmogorov
 
 from fivesigma.evaluate.measurement import json_list
 from fivesigma.evaluate.scored_events import FloatVector, effective_size, scored_events
@@ -104,7 +103,7 @@ def weighted_ks(
     )
     sizes = effective_size(first_weight), effective_size(second_weight)
     root = math.sqrt(sizes[0] * sizes[1] / (sizes[0] + sizes[1]))
-    return distance, float(kstwobign.sf((root + 0.12 + 0.11 / root) * distance))
+    return distance, float(kolmogorov((root + 0.12 + 0.11 / root) * distance))
 
 
 def weighted_chi2(
@@ -122,7 +121,7 @@ def weighted_chi2(
     used = variance > 0
     value = float(np.sum((total_a * b[used] - total_b * a[used]) ** 2 / variance[used]))
     ndf = max(int(used.sum()) - 1, 0)
-    return value, ndf, float(chi2_distribution.sf(value, ndf)) if ndf else 1.0
+    return value, ndf, float(chdtrc(ndf, value)) if ndf else 1.0
 
 
 def _compare_class(

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.signal import correlate2d
 
 from fivesigma.core.errors import FeatureError
 from fivesigma.explain.average_image import average_images
@@ -40,6 +39,8 @@ def convolved_difference(
     filters : (filter, row, column), such as ``estimator.first_layer_filters()``.
     images, y, weight : as in ``average_images``.
     """
+    from scipy.signal import correlate2d
+
     kernels = np.asarray(filters, dtype=np.float64)
     if kernels.ndim != 3:
         raise FeatureError(f"filters: expected shape (filter, row, column), got {kernels.shape}")

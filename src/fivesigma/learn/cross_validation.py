@@ -32,8 +32,7 @@ from fivesigma.dataset import Dataset, WeightPolicy, apply_weight_policy, train_
 from fivesigma.features import FEATURES, Features, features_from_json
 from fivesigma.features.contract import flat_column
 from fivesigma.learn.conditions import Conditions
-from fivesigma.learn.distributed import ALONE, Ranks
-from fivesigma.learn.network_training import NetworkTraining
+from fivesigma.learn.ranks import ALONE, Ranks
 
 LOGIT_CLIP = 1e-6  # scores are clipped to [1e-6, 1 − 1e-6] before the logit that combinations see
 
@@ -216,6 +215,8 @@ def _fit_all(waves: Sequence[Sequence[_Task]], workers: int, advance: Advance) -
 
 def _fit_on_ranks(tasks: Sequence[_Task], ranks: Ranks, advance: Advance) -> None:
     """One after another, in the same order on all ranks."""
+    from fivesigma.learn.network_training import NetworkTraining
+
     for task in tasks:
         shared = issubclass(ESTIMATORS[task.recipe.estimator], NetworkTraining)
         if shared or ranks.first:

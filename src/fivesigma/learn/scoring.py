@@ -13,7 +13,6 @@ from fivesigma.core.estimator import Estimator
 from fivesigma.core.jagged import Column
 from fivesigma.features import Features
 from fivesigma.learn.cross_validation import EVENTS_AT_ONCE, Recipe, load_fold_model, model_inputs
-from fivesigma.trees import BoostedTrees
 
 FoldModel: TypeAlias = tuple[Recipe, Features | None, Estimator]
 
@@ -61,6 +60,8 @@ def two_sample_scores(
     absolute weights are scaled to the same sum for training; rows are dealt to ``TWO_SAMPLE_FOLDS`` folds at random,
     so rows of one event may be in two folds: thin correlated rows first.
     """
+    from fivesigma.trees import BoostedTrees
+
     X = np.concatenate(
         [np.stack([np.asarray(sample[name], np.float32) for name in first], axis=1) for sample in (first, second)]
     )

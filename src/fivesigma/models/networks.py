@@ -30,6 +30,14 @@ class NetworkFactory(Protocol):
 
 NETWORKS: Registry[Callable[..., nn.Sequential]] = Registry("network")
 """Network factories by name: ``factory(shape, *, dropout, batch_norm, …)``."""
+NETWORKS.live_in(
+    {
+        "cnn": "fivesigma.models.convolutional",
+        "dense": "fivesigma.models.dense",
+        "locally-connected": "fivesigma.models.locally_connected",
+        "maxout": "fivesigma.models.maxout",
+    }
+)
 
 
 class InputScale(nn.Module):

@@ -322,8 +322,11 @@ def resolve_study(
     inputs: Mapping[str, str] | None = None,
     models: Sequence[str] | None = None,
     seed: int | None = None,
+    check_options: bool = True,
 ) -> StudyDefinition:
     """A study by name, path or definition; with other files for some samples, only some of its models, another seed.
+
+    Without ``check_options`` those of models are not looked at, and their learners (torch, scikit-learn) not loaded.
 
     Raises
     ------
@@ -351,8 +354,11 @@ def resolve_study(
     for name, words in definition.inputs.items():
         accept_options("input", name, FEATURES[words.features], words.options)
     for name, model in definition.models.items():
-        accept_options("model", name, ESTIMATORS[model.estimator], model.options)
-        _accept_conditions(name, model)
+        if model.estimator not in ESTIMATORS:
+            raise UnknownNameError(unknown_name("estimator", model.estimator, ESTIMATORS))
+        if check_options:
+            accept_options("model", name, ESTIMATORS[model.estimator], model.options)
+            _accept_conditions(name, model)
     return definition
 
 
