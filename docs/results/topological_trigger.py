@@ -126,7 +126,9 @@ def sizes(kept: dict[str, Any]) -> list[str]:
     for way, chosen in kept["table_sizes"].items():
         for size in chosen:
             bins = " × ".join(str(n) for n in size["bins"].values())
-            lines.append(f"| {way}: {size['how']} | {bins} | {size['cells']:,} | {signed(size['loss'], 100)} |")
+            lines.append(
+                f"| {way.split(',')[0]}, {size['how']} | {bins} | {size['cells']:,} | {signed(size['loss'], 100)} |"
+            )
     return lines
 
 

@@ -7,7 +7,7 @@ beauty, which a trigger does not want; those with beauty come on top and are cou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -222,42 +222,25 @@ def measure_study(words: TopologicalTriggerWords, deployed: Path) -> TriggerStud
     comparison = compare_at_rates(
         scores, test.given, words.output_rates_khz, _parts(sample, test), n_replicas=words.replicas, seed=words.seed
     )
-    bdt, bonsai = models["bdt"], models["bonsai"]
-    sized = scan_sizes(
-        bonsai,
-        scores["bonsai"],
-        table_scores_of(bonsai, test, nominal.candidates),
-        [(f"pruned to {n:,}", n) for n in PRUNED],
-        test.given,
-        rate,
-    )
-    tabulated = scan_sizes(bdt, scores["bdt"], table_scores_of(bdt, test, nominal.candidates), SCAN, test.given, rate)
     flat = flat_signal(test, nominal)
-    pairs = [(f"uniform-{name}", name) for name in ("bdt", "bonsai") if f"uniform-{name}" in models]
     return TriggerStudy(
-        words,
-        sample,
-        test,
-        models,
-        seen,
-        scores,
-        comparison,
-        artifacts,
-        sized,
-        tabulated,
-        [
-            stability(name, variation, scores[name], test.scores(found.score[name], found.candidates), test.given, rate)
-            for variation, found in seen.items()
-            if variation != "nominal"
-            for name in models
-        ],
-        flat,
-        {(first, variable): unevenness(flat, first, second, variable)
-         for first, second in pairs for variable in ("decay_time", "corrected_mass")},
-        shared_memory(artifacts["bonsai table"].folder / "bonsai.table", PROCESSES),
-        _times(models, artifacts, nominal.candidates.X),
-        _watched(words, test, seen, cuts),
-    )  # fmt: skip
+        words=words,
+        sample=sample,
+        test=test,
+        models=models,
+        seen=seen,
+        scores=scores,
+        comparison=comparison,
+        deployed=artifacts,
+        sizes=_sizes("bonsai", models, scores, test, nominal, rate, [(f"pruned to {n:,}", n) for n in PRUNED]),
+        tabulated=_sizes("bdt", models, scores, test, nominal, rate, SCAN),
+        stable=_stable(scores, test, seen, rate),
+        flat=flat,
+        uneven=_uneven(flat),
+        memory=shared_memory(artifacts["bonsai table"].folder / "bonsai.table", PROCESSES),
+        times=_times(models, artifacts, nominal.candidates.X),
+        watched=_watched(words, test, seen, cuts),
+    )
 
 
 def middle_rate(words: TopologicalTriggerWords) -> float:
@@ -355,6 +338,42 @@ def _deploy(
         elif model.words.estimator in TREE_LEARNERS:
             made[f"{name} in C"] = export(model.trained, CTrees(), folder / f"{name}-c", name=safe, seed=words.seed)
     return made
+
+
+def _sizes(
+    name: str,
+    models: Mapping[str, TriggerModel],
+    scores: Mapping[str, TriggerScores],
+    test: TestEvents,
+    nominal: Seen,
+    rate: float,
+    ways: Sequence[tuple[str, str | int]],
+) -> list[TableChoice]:
+    """Tables of one model, in several ways."""
+    table_scores = table_scores_of(models[name], test, nominal.candidates)
+    return scan_sizes(models[name], scores[name], table_scores, ways, test.given, rate)
+
+
+def _stable(
+    scores: Mapping[str, TriggerScores], test: TestEvents, seen: Mapping[str, Seen], rate: float
+) -> list[Stability]:
+    """Every model under every variation."""
+    return [
+        stability(name, variation, nominal, test.scores(found.score[name], found.candidates), test.given, rate)
+        for variation, found in seen.items()
+        if variation != "nominal"
+        for name, nominal in scores.items()
+    ]
+
+
+def _uneven(flat: FlatSignal) -> dict[tuple[str, str], dict[str, Measurement]]:
+    """Each uniform model and its plain one, in each variable."""
+    pairs = [(f"uniform-{name}", name) for name in ("bdt", "bonsai") if f"uniform-{name}" in flat.score]
+    return {
+        (first, variable): unevenness(flat, first, second, variable)
+        for first, second in pairs
+        for variable in ("decay_time", "corrected_mass")
+    }
 
 
 def _times(models: Mapping[str, TriggerModel], made: Mapping[str, Artifact], X: Floats) -> dict[str, Measurement]:
