@@ -22,21 +22,23 @@ _LARGE_VERSION = 1000  # added to the version of segments beyond 2 GB
 _COPIED = "write it again; or, if the entries that are left are enough, copy them to a new file with ROOT's `hadd`"
 
 
-def refuse_orphans(file: FileBytes, place: Place, directory: Any, name: str) -> None:
+def refuse_orphans(file: FileBytes, place: Place, directory: Any, tree: Any) -> None:
     """Refuse a tree that does not list all of its baskets: its file was recovered.
 
-    ``directory`` is the open file as uproot has it. Only baskets behind the tree's own record are looked for: those before
-    it may be of an earlier tree of this name that was written over. They are not looked for where the records of the file
-    cannot be followed from one to the next.
+    ``directory`` is the open file as uproot has it, ``tree`` the one of ``place`` in it. Only baskets behind the tree's own
+    record are looked for: those before it may be of an earlier tree of this name that was written over. They are not looked
+    for where the records of the file cannot be followed from one to the next.
 
     Raises
     ------
     FileFormatError
         with the branch and the byte of the first such basket.
     """
+    name = str(place.tree)
     own = read_record(file, place, int(directory.key(name).fSeekKey))
-    listed = _listed(directory[name])
-    orphans = [r for r in _records(file, place, own, listed) if r.class_name == b"TBasket" and _same_tree(r, own)]
+    orphans = [
+        r for r in _records(file, place, own, _listed(tree)) if r.class_name == b"TBasket" and _same_tree(r, own)
+    ]
     if orphans:  # rarely: do other cycles of the tree list them?
         others = (key for key in directory.iterkeys(cycle=True, recursive=True) if key.rpartition(";")[0] == name)
         known: dict[int, int] = {}

@@ -170,11 +170,12 @@ def parse_key(place: Place, content: Any, start: int) -> tuple[Record, int, int]
             strings.append(text)
     except (struct.error, IndexError) as error:
         raise place.damaged("a key is longer than the bytes in which it stands") from error
+    class_name, name, title = strings
     if keylen < end - start or objlen < 0 or nbytes < 0:
         raise place.damaged(
-            f"the key of {strings[1]!r} has impossible lengths: key {keylen:,}, object {objlen:,}, record {nbytes:,}"
+            f"the key of {name!r} has impossible lengths: key {keylen:,}, object {objlen:,}, record {nbytes:,}"
         )
-    return Record(seek, nbytes, objlen, keylen, cycle, *strings, directory), seek, end
+    return Record(seek, nbytes, objlen, keylen, cycle, class_name, name, title, directory), seek, end
 
 
 def _string(content: Any, start: int) -> tuple[bytes, int]:

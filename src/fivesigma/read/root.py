@@ -137,7 +137,7 @@ def scan(path: FilePath, tree: str | None = None) -> InputFile:
         found = file[name]
         if trees[name] == "TTree":
             branches = _tree_branches(content, place, found, protections.get(name, NOTHING))
-            refuse_orphans(content, place, file, name)
+            refuse_orphans(content, place, file, found)
         else:
             check_envelopes(content, place, found)
             branches = _ntuple_branches(content, place, found)
