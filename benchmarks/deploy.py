@@ -1,4 +1,4 @@
-"""Exported trees and tables against LightGBM, tl2cgen, onnxruntime's place in C, and NumPy.
+"""Exported trees, networks and tables against LightGBM, tl2cgen, onnxruntime and NumPy.
 
 ``python -m benchmarks.deploy`` from the root of the repository; a C compiler is needed, and the network once for tl2cgen,
 which gets an environment of its own. One thread, ``-O3 -march=native``; contestants take turns in one process (tl2cgen's and
@@ -20,22 +20,27 @@ from typing import Any
 
 import lightgbm
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
 
 from benchmarks.peers import peer_python
 from benchmarks.record import Record, record
+from benchmarks.single_events import network_in_c, one_by_one, onnx_network, onnx_trees, trained_network
 from fivesigma.deploy import TrainedModel
 from fivesigma.deploy.binning import Axis
 from fivesigma.deploy.c_trees import header
 from fivesigma.deploy.compiler import shared_library
 from fivesigma.deploy.lookup_table import Code, map_cells, n_cells, write_table
 from fivesigma.deploy.lookup_table import identity as table_identity
+from fivesigma.deploy.network_steps import feed_forward
 from fivesigma.deploy.table_target import CompiledTable, table_header
 from fivesigma.deploy.tree_ensemble import ensemble_on_inputs
 from fivesigma.trees import BoostedTrees
 
 FEATURES, TREES, LEAVES = 28, 100, 31
 EVENTS = 20_480
+ONE_BY_ONE = 2_000
+ONNX = "onnxruntime, called from Python on one event"
 REPEATS = 9
 OPTIONS = ("-std=c99", "-O3", "-march=native")
 TL2CGEN = ("tl2cgen==1.0.0", "treelite==4.4.1", "numpy", "scipy", "setuptools")
@@ -98,7 +103,7 @@ def main() -> list[Record]:
     """Measure and record all."""
     model, X = trained()
     with tempfile.TemporaryDirectory() as made:
-        return [*trees(model, X, Path(made)), *table(model, Path(made))]
+        return [*trees(model, X, Path(made)), *network(X, Path(made)), *table(model, Path(made))]
 
 
 def trained() -> tuple[TrainedModel, NDArray[np.float64]]:
@@ -124,6 +129,9 @@ def trees(model: TrainedModel, X: NDArray[np.float64], folder: Path) -> list[Rec
     lightgbm_fast = lightgbm_from_c(path, X, score)
     peer, version = tl2cgen_from_c(path, folder, X)
     predict = timed(lambda: booster.predict(X, raw_score=True, num_threads=1))
+    session, some = onnx_trees(ensemble_on_inputs(model), FEATURES), X[:ONE_BY_ONE].astype(np.float32)
+    assert np.median(np.abs(np.ravel(one_by_one(session, some)) - score[:ONE_BY_ONE])) < 1e-5
+    by_onnx = timed(lambda: one_by_one(session, some))
     job = f"{TREES} boosted trees of {LEAVES} leaves"
     return [
         against(f"{job}, batch", batch, predict, len(X), "LightGBM.predict", lightgbm.__version__, 10.0),
@@ -138,7 +146,28 @@ def trees(model: TrainedModel, X: NDArray[np.float64], folder: Path) -> list[Rec
             1 / 1.2,
         ),
         against(f"{job}, one event, generated C", single, peer, len(X), "tl2cgen", version, 1 / 1.2),
+        against(f"{job}, one event", single, by_onnx, (len(X), ONE_BY_ONE), ONNX, onnxruntime.__version__, 1 / 1.2),
     ]
+
+
+def network(X: NDArray[np.float64], folder: Path) -> list[Record]:
+    """A network of 28–64–32–1, one event at a time, in float32 and in integers of 8 and 16 bits."""
+    small = trained_network(X)
+    steps = feed_forward(small)
+    session, some = onnx_network(steps), X[:ONE_BY_ONE].astype(np.float32)
+    by_onnx = timed(lambda: one_by_one(session, some))
+    score = np.empty(len(X))
+    rows = []
+    for bits, words in ((None, "float32"), (16, "fixed point, 16 bits"), (8, "fixed point, 8 bits")):
+        function = network_in_c(small, folder / f"network-{bits}", OPTIONS, bits, X)
+        ours = calling(function, X, score)
+        ours()
+        if bits is None:
+            assert np.abs(np.ravel(one_by_one(session, some)) - score[:ONE_BY_ONE]).max() < 1e-4
+        goal = 8.0 if bits is None else None
+        name = f"network 28–64–32–1, one event, {words}"
+        rows.append(against(name, ours, by_onnx, (len(X), ONE_BY_ONE), ONNX, onnxruntime.__version__, goal))
+    return rows
 
 
 def table(model: TrainedModel, folder: Path) -> list[Record]:
@@ -253,7 +282,7 @@ def timed(job: Job) -> Job:
 
 
 def against(
-    name: str, ours: Job, peer: Job, events: int | tuple[int, int], peer_name: str, version: str, goal: float
+    name: str, ours: Job, peer: Job, events: int | tuple[int, int], peer_name: str, version: str, goal: float | None
 ) -> Record:
     """Nanoseconds an event of both, in turns; ``events`` of ours and of the peer's, if they differ."""
     first, second = events if isinstance(events, tuple) else (events, events)

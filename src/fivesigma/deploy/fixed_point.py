@@ -73,6 +73,7 @@ class FixedStep:
         return {
             "left": self.left,
             "rounds": self.rounds,
+            "weight_type": None if self.weight is None else signed_type(self.weight),
             "slope": None if self.weight is None or self.weight.ndim else int(self.weight),
             "cells": 0 if self.table is None else len(self.table),
             "first": self.first,
@@ -260,8 +261,8 @@ def _linear(step: Step, weight: Float64, bias: Float64, before: int, most: int, 
     largest = int((products * 2 ** (bits - 1) + np.abs(shift)).max()) + 2 ** max(0, rounding - 1)
     if largest >= EXACT or rounding > 62:
         raise ConfigError(
-            f"fixed point: a sum of {codes.shape[-1]} products of {bits} bits reaches {largest:.2g}, beyond 2^53; "
-            "use fewer bits"
+            f"fixed point: a sum of {codes.shape[-1]} products of {bits} bits reaches {largest:.2g}, beyond 2^53; use fewer "
+            "bits"
         )
     return FixedStep(step, after, rounding, wide=largest >= 2**31 or rounding > 30, weight=codes, bias=shift)
 
