@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,9 @@ ORDER = [INPUTS.index(field.name) for field in FIELDS]
 @pytest.fixture(scope="module")
 def model() -> TrainedModel:
     rng = np.random.default_rng(1)
-    X = np.stack([rng.integers(-8, 8, 3000), rng.integers(-13, 14, 3000) / 2, rng.integers(0, 6, 3000) / 4 - 0.5], axis=1)
+    X = np.stack(
+        [rng.integers(-8, 8, 3000), rng.integers(-13, 14, 3000) / 2, rng.integers(0, 6, 3000) / 4 - 0.5], axis=1
+    )
     y = np.abs(X[:, 0]) + np.sin(X[:, 1]) * X[:, 2] + rng.normal(0, 0.1, 3000)
     trees = BoostedTreesRegressor(trees=30, learning_rate=0.2, min_events_in_leaf=5).fit(X, y)
     return TrainedModel("toy", trees, INPUTS, recorded=X)
@@ -55,7 +58,7 @@ def test_falling_steps_and_other_learners_have_no_grid(model: TrainedModel) -> N
 
 
 def words() -> dict[str, dict[str, Any]]:
-    return {f.name: {"bits": f.bits, "signed": f.signed, "step": f.step, "offset": f.offset, "values": f.values} for f in FIELDS}
+    return {field.name: {k: v for k, v in asdict(field).items() if k != "name"} for field in FIELDS}
 
 
 def test_a_large_table_is_compared_with_the_grid_and_some_of_it_with_the_library(
@@ -74,9 +77,7 @@ def test_a_grid_that_is_not_the_model_is_refused(
         def __call__(self, begin: int, end: int) -> Any:
             return super().__call__(begin, end) + 0.3
 
-    monkeypatch.setattr(
-        integer_target, "tree_grid", lambda m, space, order: Wrong(ensemble_on_inputs(m), space, order)
-    )
+    monkeypatch.setattr(integer_target, "tree_grid", lambda m, space, order: Wrong(ensemble_on_inputs(m), space, order))
     with pytest.raises(ParityError, match=r"address 0 holds|not the model"):
         export(model, IntegerTable(words(), limits=(-2.0, 10.0)), tmp_path / "a")
     monkeypatch.setattr(fast_answer, "EVERY_CELL", 1 << 8)

@@ -81,5 +81,5 @@ def test_the_scan_removes_one_bit_at_a_time(metrics: dict[str, Any]) -> None:
 def test_words_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="unknown model 'tree'; did you mean 'trees'"):
         run_study(reduced(tmp_path, tables_of="tree"), output=tmp_path / "run")
-    with pytest.raises(ConfigError, match="tables: 30 bits are more than scan.start has, 15"):
+    with pytest.raises(ConfigError, match=r"tables: 30 bits are more than scan.start has, 15"):
         run_study(reduced(tmp_path, tables=[30]), output=tmp_path / "run")
