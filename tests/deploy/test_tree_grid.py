@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,7 @@ def test_falling_steps_and_other_learners_have_no_grid(model: TrainedModel) -> N
 
 
 def words() -> dict[str, dict[str, Any]]:
-    names = ("bits", "signed", "step", "offset", "values")
-    return {field.name: {name: getattr(field, name) for name in names} for field in FIELDS}
+    return {field.name: {k: v for k, v in asdict(field).items() if k != "name"} for field in FIELDS}
 
 
 def test_a_large_table_is_compared_with_the_grid_and_some_of_it_with_the_library(

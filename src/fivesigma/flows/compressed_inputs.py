@@ -87,4 +87,4 @@ def _levels(count: int, levels: int) -> NDArray[np.int64]:
     if levels >= count:
         return np.asarray(magnitude, dtype=np.int64)
     scaled = np.log1p(magnitude / KNEE) / np.log1p(count / KNEE) * levels
-    return np.minimum(np.floor(scaled + 1e-9), levels - 1).astype(np.int64)
+    return np.asarray(np.minimum(np.floor(scaled + 1e-9), levels - 1), dtype=np.int64)
