@@ -91,7 +91,12 @@ def load_model(
         return TrainedModel.load(path, model=model, fold=fold, inputs=inputs)
     folder, fold = found
     recipe, features, estimator = load_fold_model(folder, fold)
-    if recipe.scores or features is None or isinstance(features, Tabular):
+    if recipe.scores:
+        raise FeatureError(
+            f"model {recipe.name!r} sees the scores of {', '.join(recipe.scores)}: its cuts on them cannot be proved; "
+            "export those models, and combine their scores where they are used"
+        )
+    if features is None or isinstance(features, Tabular):
         return TrainedModel.load(path, model=model, fold=fold, inputs=inputs)
     run = folder.parent.parent
     return JaggedModel(
