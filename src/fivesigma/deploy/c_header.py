@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,11 +10,12 @@ from typing import Any, ClassVar
 from fivesigma.core.errors import ConfigError
 from fivesigma.deploy.c_target import CTrees
 from fivesigma.deploy.c_trees import Layout
-from fivesigma.deploy.network_steps import network_learner
+from fivesigma.deploy.network_steps import NETWORK_LEARNERS, network_learner
 from fivesigma.deploy.network_target import CNetwork, Number
 from fivesigma.deploy.parity import Proof
 from fivesigma.deploy.target import TARGETS, Predictor, Written, check_options
 from fivesigma.deploy.trained_model import TrainedModel
+from fivesigma.deploy.tree_learners import TREE_LEARNERS
 
 
 @TARGETS.register("c")
@@ -23,6 +24,7 @@ class CHeader:
     """`CTrees` or `CNetwork`, whichever the model is; each option is of one of them."""
 
     kind: ClassVar[str] = "c"
+    takes_jagged: ClassVar[bool] = False
     layout: Layout = CTrees.layout
     number: Number = CNetwork.number
     bits: int | None = CNetwork.bits
@@ -52,6 +54,11 @@ class CHeader:
                     f"{option}={value}: model {model.name!r} is {words}; its options are {', '.join(mine)}"
                 )
         return kind(**mine)
+
+    @classmethod
+    def estimators(cls) -> Collection[str]:
+        """Trees, and networks of layers."""
+        return (*TREE_LEARNERS, *NETWORK_LEARNERS)
 
     def write(self, model: TrainedModel, folder: Path, name: str, seed: int) -> Written:
         """Write ``NAME.h``."""

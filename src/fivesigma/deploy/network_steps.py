@@ -57,6 +57,19 @@ class NetworkLearner:
     score: Callable[[Any, Any], Float64]
 
 
+NETWORK_LEARNERS = (
+    "dense",
+    "maxout",
+    "network",
+    "network-regressor",
+    "pivot",
+    "gradient-reversal",
+    "deep-ensemble",
+    "deep-ensemble-regressor",
+)
+"""Registered names of the estimators that come down to networks of layers."""
+
+
 def network_learner(model: TrainedModel) -> NetworkLearner | None:
     """How this model's network is had; None if it is no network that is a plain function of its inputs."""
     for kinds, learner in _LEARNERS:
@@ -76,10 +89,8 @@ def feed_forward(model: TrainedModel) -> FeedForward:
     """
     learner = network_learner(model)
     if learner is None:
-        name = getattr(model.estimator, "estimator_name", type(model.estimator).__name__)
         raise ModelError(
-            f"model {model.name!r}: {name} is not one network of layers; those are dense, maxout, network, "
-            "network-regressor, pivot, gradient-reversal, deep-ensemble and deep-ensemble-regressor"
+            f"model {model.name!r}: {model.kind} is not one network of layers; those are {', '.join(NETWORK_LEARNERS)}"
         )
     return learner.steps(model.estimator)
 
