@@ -95,12 +95,12 @@ class FixedNetwork:
     @property
     def low(self) -> int:
         """The smallest code."""
-        return -(2 ** (self.bits - 1))
+        return -(1 << (self.bits - 1))
 
     @property
     def high(self) -> int:
         """The largest code."""
-        return 2 ** (self.bits - 1) - 1
+        return (1 << (self.bits - 1)) - 1
 
     @property
     def fractions(self) -> tuple[int, ...]:
@@ -133,22 +133,23 @@ class FixedNetwork:
 
     def score(self, X: NDArray[np.float32]) -> Float64:
         """The output as a number, (event,)."""
-        return self.values(self.codes(X))[-1][:, 0] * 2.0 ** -self.fractions[-1]
+        return np.asarray(self.values(self.codes(X))[-1][:, 0] * 2.0 ** -self.fractions[-1], dtype=np.float64)
 
-    def _value(self, exact: FixedStep, found: Sequence[Int64]) -> Int64:
+    def _value(self, exact: FixedStep, found: Sequence[Int64]) -> Any:
         step = exact.step
+        weight: Any = exact.weight  # there where the step has one
+        bias: Any = exact.bias
         x = found[sources(step)[0]]
         match step:
             case Affine():
-                assert exact.weight is not None
-                products = x.astype(np.float64) @ exact.weight.T.astype(np.float64)
-                return self.fit(products.astype(np.int64) + exact.bias, exact.round)
+                products = x.astype(np.float64) @ weight.T.astype(np.float64)
+                return self.fit(products.astype(np.int64) + bias, exact.round)
             case Scaled():
-                return self.fit(x * exact.weight + exact.bias, exact.round)
+                return self.fit(x * weight + bias, exact.round)
             case Activated(_, "relu"):
                 return np.maximum(x, 0)
             case Activated(_, "prelu"):
-                return np.where(x > 0, x, self.fit(x * exact.weight, exact.round))
+                return np.where(x > 0, x, self.fit(x * weight, exact.round))
             case Activated(_, function):
                 assert exact.table is not None
                 looked_up = exact.table[np.clip((x - exact.first) >> exact.cell, 0, len(exact.table) - 1)]
