@@ -16,7 +16,7 @@ from fivesigma.flows.topological_trigger import TopologicalTriggerWords
 from fivesigma.studies.definition import read_study
 from fivesigma.study import run_study
 
-TREES = {"trees": 40, "learning_rate": 0.2, "leaves": 12, "min_events_in_leaf": 20}
+TREES = {"trees": 25, "learning_rate": 0.3, "leaves": 8, "min_events_in_leaf": 20}
 FLAT = {**TREES, "uniform_label": "signal", "bins": 6}
 BINS: dict[str, list[float]] = {
     "n_tracks": [2.5], "sum_pt": [3, 5], "min_pt": [1], "mass": [1.5, 2.5], "corrected_mass": [2, 3, 4.5], "doca": [0.1],
@@ -30,7 +30,7 @@ def words() -> TopologicalTriggerWords:
     uniform = ["decay_time", "corrected_mass"]
     changes = {
         "bins": BINS,
-        "replicas": 60,
+        "replicas": 40,
         "output_rates_khz": [0.5],
         "variations": {"half shifted 50 µm": {"half_shift_um": 50}},
         "monitoring": {"slices": 4, "from_slice": 2},
