@@ -95,24 +95,29 @@ def _momentum(measured: Measured, models: Sequence[str]) -> Section:
     bins = [f"{low:g}_{high:g}" for low, high in itertools.pairwise(PT_BINS)]
     titles = [f"{b.replace('_', '–')} GeV" for b in bins]
     width = "Half of the central 68 % of pT(true)/pT(assigned), over its median"
+    looks = {model: number for number, model in enumerate(models)}
     plots = []
     for curve, title, caption, y in (
         ("resolution", "Resolution of 1/pT", f"{width}. Bars: bootstrap.", "relative resolution of 1/pT"),
         (
             "charge_misidentification",
             "Charge misidentification",
-            "Share of muons with the wrong charge. Tables hold no charge: theirs is the sign of the first bending angle.",
+            "Share of muons with the wrong charge. One line is for all that take the sign of the first bending angle.",
             "wrong charge",
         ),
     ):
         log = ("x", "y") if curve == "charge_misidentification" else ("x",)
-        some = _only(measured.curves[curve], models)
+        some = _distinct(_only(measured.curves[curve], models))
         name = curve.replace("_", "-")
-        plots.append(curves_against(some, name=name, title=title, caption=caption, x="true pT [GeV]", y=y, log=log))
-        in_eta = _only(measured.curves[f"{curve}_in_eta"], models)
+        plots.append(
+            curves_against(some, name=name, title=title, caption=caption, x="true pT [GeV]", y=y, log=log, first=looks)
+        )
+        in_eta = _distinct(_only(measured.curves[f"{curve}_in_eta"], models))
         where = f"{title} in η, {IN_ETA[0]:g}–{IN_ETA[1]:g} GeV"
         plots.append(
-            curves_against(in_eta, name=f"{name}-in-eta", title=where, caption=caption, x="true η", y=y, log=())
+            curves_against(
+                in_eta, name=f"{name}-in-eta", title=where, caption=caption, x="true η", y=y, log=(), first=looks
+            )
         )
     return Section(
         "Momentum and charge",
@@ -224,3 +229,12 @@ def _table(
 
 def _only(curves: Mapping[str, Any], models: Sequence[str]) -> dict[str, Any]:
     return {name: curves[name] for name in models if name in curves}
+
+
+def _distinct(curves: Mapping[str, Any]) -> dict[str, Any]:
+    """Without those that lie exactly on an earlier one."""
+    kept: dict[str, Any] = {}
+    for name, curve in curves.items():
+        if all(curve["y"] != other["y"] for other in kept.values()):
+            kept[name] = curve
+    return kept
