@@ -12,11 +12,12 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: .venv/demo.installed
 	$(BIN)/fivesigma run w-tagging
 
+# As many processes as cores: threads inside them would only wait for each other.
 test: .venv/dev.installed
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 test-slow: .venv/dev.installed
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile -m slow
 
 lint: .venv/dev.installed
 	$(BIN)/ruff check

@@ -14,7 +14,7 @@ from tests.deploy.networks import network
 from tests.deploy.test_c_trees import C99, CLANG, CLANGPP, CPP, build_and_run
 
 from fivesigma.core.errors import ConfigError, ModelError, ParityError
-from fivesigma.deploy import Artifact, CHeader, CNetwork, TrainedModel, c_network, export, load_artifact, verify
+from fivesigma.deploy import Artifact, CHeader, TrainedModel, c_network, export, load_artifact, verify
 from fivesigma.deploy.c_features import seen_by_network
 from fivesigma.deploy.c_network import network_header
 from fivesigma.deploy.c_target import CompiledTrees
@@ -35,7 +35,7 @@ def dense() -> TrainedModel:
 
 @pytest.fixture(scope="session")
 def in_float(dense: TrainedModel, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    return export(dense, CNetwork(), tmp_path_factory.mktemp("artefacts") / "float")
+    return export(dense, CHeader(), tmp_path_factory.mktemp("artefacts") / "float")
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +62,7 @@ def in_fixed(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 def test_every_learner_and_scaling_answers_as_torch(kind: str, scaling: Any, tmp_path: Path) -> None:
     model = network(kind, scaling)
     artefact = export(model, CHeader(), tmp_path / "toy")
-    found = artefact.predictor.predict(model.recorded)  # type: ignore[attr-defined]
+    found = artefact.predictor.predict(model.recorded)
     np.testing.assert_allclose(found, model.probability(model.recorded), rtol=1e-5, atol=1e-6)
     outputs = artefact.manifest["proof"]["outputs"]
     assert outputs["asinh_score"]["worst"] <= 1e-5
@@ -99,8 +99,8 @@ def slow_score(fixed: FixedNetwork, codes: list[int]) -> float:
     """One event in Python's integers, number by number, from the definition of each step."""
 
     def fit(total: int, bits: int) -> int:
-        quotient, rest = divmod(total, 2**bits)
-        return min(max(quotient + (2 * rest >= 2**bits and bits > 0), fixed.low), fixed.high)
+        quotient, rest = divmod(total, 1 << bits)
+        return min(max(quotient + int(2 * rest >= 1 << bits and bits > 0), fixed.low), fixed.high)
 
     values = [codes]
     for exact in fixed.steps:
@@ -165,13 +165,13 @@ def test_codes_stand_for_numbers_to_half_a_code() -> None:
 
 def test_more_bits_lose_less_and_the_fewest_that_do_are_chosen(tmp_path: Path) -> None:
     model = network("dense")
-    artefact = export(model, CNetwork(number="fixed", loss=2e-4), tmp_path / "toy")
+    artefact = export(model, CHeader(number="fixed", loss=2e-4), tmp_path / "toy")
     found = artefact.manifest["details"]["fixed"]
     assert [row["bits"] for row in found["scan"]] == list(range(6, found["bits"] + 1, 2))
     assert all(row["loss"] > 2e-4 for row in found["scan"][:-1])
     assert found["loss"]["loss"] == found["scan"][-1]["loss"] <= 2e-4
     assert found["loss"]["auc_model"] - found["loss"]["auc_fixed"] == found["loss"]["loss"]
-    fixed = [export(model, CNetwork(number="fixed", bits=b), tmp_path / str(b)).manifest["details"] for b in (8, 16)]
+    fixed = [export(model, CHeader(number="fixed", bits=b), tmp_path / str(b)).manifest["details"] for b in (8, 16)]
     changes = [details["fixed"]["loss"]["mean_difference"] for details in fixed]
     assert changes[1] < changes[0] / 50
 
@@ -222,19 +222,19 @@ def test_a_changed_weight_is_found(in_float: Artifact, dense: TrainedModel, tmp_
         verify(folder)
     monkeypatch.setattr("fivesigma.deploy.network_target.network_header", lambda *_: changed)
     with pytest.raises(ParityError, match="is not the model, and was not written: asinh_score differs"):
-        export(dense, CNetwork(), tmp_path / "other")
+        export(dense, CHeader(), tmp_path / "other")
     assert c_network.network_header is network_header
 
 
 def test_what_has_no_such_form_is_refused_with_what_does(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"layer-norm within a network has no form in fixed point; .*number=float"):
-        export(network("two outputs"), CNetwork(number="fixed", bits=16), tmp_path / "toy")
+        export(network("two outputs"), CHeader(number="fixed", bits=16), tmp_path / "toy")
     with pytest.raises(ConfigError, match="layout=nodes: model 'toy-bdt' is a network; its options are number, bits"):
         export(network("dense"), CHeader(layout="nodes"), tmp_path / "toy")
     with pytest.raises(ConfigError, match="number=fixed: model 'toy-bdt' is no network; its options are layout"):
         export(boosted(), CHeader(number="fixed"), tmp_path / "toy")
     with pytest.raises(ConfigError, match="bits and fraction are of number=fixed"):
-        CNetwork(bits=8)
+        CHeader(bits=8)
     rng = np.random.default_rng(1)
     X, y = rng.normal(size=(200, 2)), rng.integers(0, 2, 200)
     draws = TrainedModel("draws", McDropoutClassifier(epochs=1, nodes=(4,)).fit(X, y), ("a", "b"))
@@ -242,7 +242,7 @@ def test_what_has_no_such_form_is_refused_with_what_does(tmp_path: Path) -> None
         feed_forward(draws)
     alone = TrainedModel("alone", network("dense", None).estimator, ("a", "b", "c"), recorded=np.empty((0, 3)))
     with pytest.raises(ConfigError, match="no recorded events"):
-        export(alone, CNetwork(number="fixed", bits=16), tmp_path / "toy")
-    artefact = export(alone, CNetwork(number="fixed", bits=16, fraction=6), tmp_path / "declared")
+        export(alone, CHeader(number="fixed", bits=16), tmp_path / "toy")
+    artefact = export(alone, CHeader(number="fixed", bits=16, fraction=6), tmp_path / "declared")
     assert set(artefact.manifest["details"]["fixed"]["fractions"]) == {6}
     assert load_artifact(artefact.folder).inputs == ("a", "b", "c")

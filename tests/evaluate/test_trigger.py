@@ -33,7 +33,7 @@ def smeared(muons: TriggerMuons, width: float, seed: int) -> np.ndarray:
 
 def test_the_turn_on_is_an_error_function(muons: TriggerMuons) -> None:
     edges = np.geomspace(10, 40, 29)
-    points = turn_on(muons, smeared(muons, WIDTH, 2), np.log(20.0), edges)
+    points = turn_on(muons, smeared(muons, WIDTH, 2), np.log(20.0), edges.tolist())
     middle = (np.log(edges[1:]) + np.log(edges[:-1])) / 2
     pulls = (np.array([p.value for p in points]) - 0.95 * norm.cdf((middle - np.log(20)) / WIDTH)) / np.maximum(
         [p.uncertainty for p in points], 1e-3

@@ -140,8 +140,8 @@ class _Builder:
         )
 
     def _affine(self, module: nn.Linear, source: int) -> int:
-        weight = _array(module.weight)
-        return self.add(Affine(source, weight, np.zeros(len(weight)) if module.bias is None else _array(module.bias)))
+        weight, bias = _array(module.weight), getattr(module, "bias", None)
+        return self.add(Affine(source, weight, np.zeros(len(weight)) if bias is None else _array(bias)))
 
     def finished(self, output: int, shift: Float64, scale: Float64, link: Link, *, is_probability: bool) -> FeedForward:
         return FeedForward(shift, scale, simplified(self.steps, output), link, is_probability)
@@ -187,7 +187,7 @@ def _declared_steps(estimator: Any) -> FeedForward:
     for name, shape in network.shapes.items():
         end = begin + int(np.prod(shape))
         known[name] = build.add(Part(0, begin, end)) if len(network.shapes) > 1 else 0
-        scale += [float(network.scales[name].scale)] * (end - begin)
+        scale += [float(network.scales[name].scale.item())] * (end - begin)
         begin = end
 
     def joined(names: tuple[str, ...]) -> int:

@@ -97,7 +97,7 @@ class CNetwork:
 
     def _quantised(self, model: TrainedModel, network: FeedForward, seed: int) -> tuple[FixedNetwork, dict[str, Any]]:
         seen = seen_by_network(model, model.recorded) if len(model.recorded) else None
-        scan = []
+        scan: Any = []
         if self.bits is None:
             fixed, scan = choose_bits(model, network, seen, self.fraction, self.loss, seed)
         else:
