@@ -187,7 +187,7 @@ def _declared_steps(estimator: Any) -> FeedForward:
     for name, shape in network.shapes.items():
         end = begin + int(np.prod(shape))
         known[name] = build.add(Part(0, begin, end)) if len(network.shapes) > 1 else 0
-        scale += [float(network.scales[name].scale.item())] * (end - begin)
+        scale += [_array(network.scales[name].scale).item()] * (end - begin)
         begin = end
 
     def joined(names: tuple[str, ...]) -> int:
