@@ -40,6 +40,9 @@ studies: .venv/dev.installed
 	$(BIN)/python docs/results/higgs_learning_curve.py runs/samples/higgs-large.root
 	for study in pivot-toy domain-adaptation signed-weights bayesian; do $(BIN)/fivesigma run $$study --keep docs/results/$$study.json || exit 1; done
 	$(BIN)/python docs/results/bayesian.py
+	$(BIN)/fivesigma run muon-trigger --keep docs/results/muon-trigger.json
+	for name in turn-on-22 rate-against-threshold bits-of-inputs accepted-spectrum; do cp runs/muon-trigger/figures/$$name.png docs/figures/muon-trigger-$$name.png || exit 1; done
+	$(BIN)/python docs/results/muon_trigger.py
 	$(BIN)/python docs/results/tables.py
 
 seeds: .venv/dev.installed

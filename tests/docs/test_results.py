@@ -23,7 +23,16 @@ def test_printed_numbers_are_the_kept_ones(page: str, model: str) -> None:
             assert str(Measurement(row["value"], row["uncertainty"], row["how"])) in text
 
 
-STUDIES = ("w-tagging", "higgs", "pivot-toy", "w-tagging-pileup", "domain-adaptation", "signed-weights", "bayesian")
+STUDIES = (
+    "w-tagging",
+    "higgs",
+    "pivot-toy",
+    "w-tagging-pileup",
+    "domain-adaptation",
+    "signed-weights",
+    "bayesian",
+    "muon-trigger",
+)
 
 
 @pytest.mark.parametrize("study", STUDIES)
