@@ -19,7 +19,7 @@ def test_the_analytic_fit_is_as_good_as_its_covariance(pt: float) -> None:
     rng = np.random.default_rng(1)
     tracks = transport(where, np.full(n, pt), np.full(n, eta), np.ones(n), rng, loss=False)
     inputs = trigger_inputs(read_out(where, tracks, rng.uniform(-3, 3, n), rng))
-    curvature = AnalyticMomentum(where).curvature(inputs) * np.asarray(inputs["side"])  # type: ignore[operator]
+    curvature = AnalyticMomentum(where).curvature(inputs) * np.asarray(inputs["side"])
     tan_theta = 1 / np.sinh(eta)
     at, bend = deflection(where, np.array([tan_theta]))
     angles = np.zeros((4, 5))

@@ -18,6 +18,7 @@ from fivesigma.simulate.muon_spectrometer import (
     MUON_MASS,
     Slab,
     Spectrometer,
+    Tracks,
     covariance,
     deflection,
     highland,
@@ -30,7 +31,9 @@ ETA = 2.0
 TAN = 1.0 / np.sinh(ETA)
 
 
-def through(where: Spectrometer, pt: float, n: int = 1, charge: float = 1.0, seed: int | None = None, **options: float):
+def through(
+    where: Spectrometer, pt: float, n: int = 1, charge: float = 1.0, seed: int | None = None, **options: float
+) -> Tracks:
     rng = None if seed is None else np.random.default_rng(seed)
     return transport(where, np.full(n, pt), np.full(n, ETA), np.full(n, charge), rng, loss=False, **options)
 
