@@ -49,6 +49,9 @@ studies: .venv/dev.installed
 	$(BIN)/fivesigma simulate heavy-flavour --output runs/samples/heavy-flavour-large.root --n-signal 3000 --n-background 9500 --seed 1
 	$(BIN)/fivesigma run topological-trigger --input sample=runs/samples/heavy-flavour-large.root --output runs/topological-trigger-large --keep docs/results/topological-trigger.json
 	$(BIN)/python docs/results/topological_trigger.py runs/topological-trigger-large
+	$(BIN)/fivesigma run muon-trigger --keep docs/results/muon-trigger.json
+	for name in turn-on-22 rate-against-threshold bits-of-inputs accepted-spectrum; do cp runs/muon-trigger/figures/$$name.png docs/figures/muon-trigger-$$name.png || exit 1; done
+	$(BIN)/python docs/results/muon_trigger.py
 	$(BIN)/python docs/results/tables.py
 
 seeds: .venv/dev.installed

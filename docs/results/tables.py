@@ -93,6 +93,15 @@ STUDIES = {
             "unevenness (CvM) in decay time": ("flatness_cvm_in_decay_time", ("bonsai", "uniform-bonsai")),
         },
     ),
+    "muon-trigger": Study(
+        "momentum of muons in integer tables",
+        {
+            "rate of the analytic fit over the model's at 22 GeV, 90 % efficiency": (
+                "rate_reduction_at_22",
+                ("trees", "network", "table 2^20", "table 2^24", "table 2^28"),
+            )
+        },
+    ),
 }
 
 
@@ -122,11 +131,20 @@ def readme_table() -> str:
             f"{title}: " + ", ".join(f"`{model}` {found[model, metric]}" for model in models)
             for title, (metric, models) in words.headlines.items()
         ]
-        number = (kept["reference"] or "").removeprefix("arXiv:")
-        paper = f"[arXiv:{number}](https://arxiv.org/abs/{number})" if number else "–"
+        paper = link(kept["reference"])
         page = f"[`{study}`](docs/studies/{study}.md): {words.title}{events}"
         lines.append(f"| {page} | {'<br>'.join(results)} | {paper} |")
     return "\n".join(lines)
+
+
+def link(reference: str) -> str:
+    """To a paper on arXiv or by its DOI.
+
+    >>> link("arXiv:1511.05190")
+    '[arXiv:1511.05190](https://arxiv.org/abs/1511.05190)'
+    """
+    archive, _, number = reference.partition(":")
+    return f"[{reference}]({'https://doi.org/' if archive == 'doi' else 'https://arxiv.org/abs/'}{number})"
 
 
 def page_table(study: str) -> str:

@@ -32,6 +32,7 @@ STUDIES = (
     "signed-weights",
     "bayesian",
     "topological-trigger",
+    "muon-trigger",
 )
 
 

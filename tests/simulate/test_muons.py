@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from fivesigma.simulate.muon_spectrometer import (
     MUON_MASS,
     Slab,
     Spectrometer,
+    Tracks,
     covariance,
     deflection,
     highland,
@@ -33,7 +33,7 @@ TAN = 1.0 / np.sinh(ETA)
 
 def through(
     where: Spectrometer, pt: float, n: int = 1, charge: float = 1.0, seed: int | None = None, **options: float
-) -> Any:
+) -> Tracks:
     rng = None if seed is None else np.random.default_rng(seed)
     return transport(where, np.full(n, pt), np.full(n, ETA), np.full(n, charge), rng, loss=False, **options)
 

@@ -53,7 +53,7 @@ def cut_at(muons: TriggerMuons, score: Float64, threshold: float, efficiency: fl
 
 
 def turn_on(
-    muons: TriggerMuons, score: Float64, cut: float, edges: Sequence[float], *, of_found: bool = False
+    muons: TriggerMuons, score: Float64, cut: float, edges: Sequence[float] | Float64, *, of_found: bool = False
 ) -> list[Measurement]:
     """Efficiency in bins of true pT with Clopper–Pearson intervals, of all muons or of those with a track."""
     passed = muons.found & (score >= cut)
