@@ -16,9 +16,8 @@ ALL = frozenset(
 READING = frozenset({"awkward", "uproot", "pyarrow", "h5py"})
 COMPILED = frozenset({"numba", "scipy"})
 
-STEPS: tuple[
-    tuple[str, frozenset[str]], ...
-] = (  # what a process imports or does, one after another, and what may be loaded then
+# What a process imports or does, one after another, and what may be loaded then.
+STEPS: tuple[tuple[str, frozenset[str]], ...] = (
     ("import fivesigma.simulate.simulation, fivesigma.simulate.production", frozenset()),
     ("import fivesigma.read.inspect; command('inspect', jets)", READING),
     ("import fivesigma.dataset.entry_range", READING),

@@ -1,6 +1,5 @@
 """Generated C: every layout bit for bit, every compiler without a warning, sanitizers and fuzzer without a word."""
 
-import os
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -59,8 +58,7 @@ def test_every_layout_scores_as_the_library(
 
 @pytest.mark.parametrize("compiler", [C99, CPP, CLANG, CLANGPP], ids=lambda c: f"{c[0]} {c[-1]}")
 def test_the_test_program_builds_without_a_warning_and_agrees(compiler: tuple[str, ...], artefact: Path) -> None:
-    if shutil.which(compiler[0]) is None and os.environ.get("CI") != "true":
-        pytest.skip(f"{compiler[0]} is not installed")
+    assert shutil.which(compiler[0]) is not None, f"{compiler[0]} is not installed (apt-get install gcc g++ clang)"
     assert "500 vectors, 0 differ" in build_and_run(artefact, "test_toy_bdt.c", *compiler, "-O2")
 
 

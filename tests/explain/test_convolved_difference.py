@@ -24,7 +24,8 @@ def test_the_average_of_convolutions_is_the_convolution_of_averages(
 
 
 def test_the_filter_is_applied_as_torch_does() -> None:
-    torch = pytest.importorskip("torch")
+    import torch
+
     rng = np.random.default_rng(3)
     images, filters = rng.normal(size=(2, 8, 8)), rng.normal(size=(4, 3, 3))
     found = convolved_difference(filters, images, [0, 1])
