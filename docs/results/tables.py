@@ -42,8 +42,8 @@ STUDIES = {
     "higgs": Study(
         "heavy Higgs boson against top pairs",
         {
-            "AUC": ("auc", ("trees-low", "trees-high", "trees-all", "deep-high", "deep-all")),
-            "Asimov significance, σ": ("asimov_significance", ("trees-all", "deep-high")),
+            "AUC": ("auc", ("trees-low", "trees-high", "trees-all", "shallow-low", "shallow-high")),
+            "Asimov significance, σ": ("asimov_significance", ("trees-all", "shallow-low", "shallow-high")),
         },
     ),
     "pivot-toy": Study(
