@@ -86,6 +86,7 @@ def test_workers_end_with_a_killed_parent(log: Path) -> None:
     )
     parent = subprocess.Popen([sys.executable, "-c", code, str(log)])
     while not (log.exists() and log.read_text().endswith("\n")):
+        assert parent.poll() is None, "the parent ended before its worker began"
         time.sleep(0.05)
     parent.kill()
     parent.wait()
