@@ -12,7 +12,7 @@ import uproot
 from fivesigma.core.errors import ConfigError, FeatureError, ModelError
 from fivesigma.core.estimator import Labelled
 from fivesigma.dataset import Conversion, Dataset, Sample, convert, train_validation_test
-from fivesigma.learn import GradientReversalClassifier, PivotClassifier, Recipe, cross_validate
+from fivesigma.learn import FoldScores, GradientReversalClassifier, PivotClassifier, Recipe, cross_validate
 from fivesigma.learn.conditions import Conditions, require_known
 from fivesigma.studies import load_study, parse_study, resolve_study
 
@@ -59,27 +59,39 @@ def by_hand(dataset: Dataset, k: int) -> tuple[Any, Any, Any, Any]:
     )
 
 
-def test_a_pivot_is_told_the_nuisances_of_its_training_events(dataset: Dataset, tmp_path: Path) -> None:
-    options: dict[str, Any] = {
-        "network_options": NETWORK,
-        "iterations": 2,
-        "adversary_steps": 2,
-        "adversary_pretraining": 2,
-    }
+PIVOT: dict[str, Any] = {
+    "network_options": NETWORK,
+    "iterations": 2,
+    "adversary_steps": 2,
+    "adversary_pretraining": 2,
+}
+REVERSAL: dict[str, Any] = {"network_options": NETWORK, "epochs": 1}
+
+
+@pytest.fixture(scope="module", name="models")
+def _models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module", name="found")
+def _found(dataset: Dataset, models: Path) -> dict[str, FoldScores]:
     plain = Recipe("plain", "dense", NETWORK, **X_OF)
-    pivot = Recipe("pivot", "pivot", options, nuisances=("z",), warm_start="plain", **X_OF)
-    found = cross_validate(dataset, dataset.weight, [pivot, plain], tmp_path, n_folds=FOLDS, workers=1)
+    pivot = Recipe("pivot", "pivot", PIVOT, nuisances=("z",), warm_start="plain", **X_OF)
+    reversal = Recipe("reversal", "gradient-reversal", REVERSAL, domain="data", train_on="a > -1", **X_OF)
+    return cross_validate(dataset, dataset.weight, [pivot, plain, reversal], models, n_folds=FOLDS, workers=1)
+
+
+def test_a_pivot_is_told_the_nuisances_of_its_training_events(
+    dataset: Dataset, models: Path, found: dict[str, FoldScores]
+) -> None:
     X, y, train, _ = by_hand(dataset, 1)
     z = np.asarray(dataset.column("z"))[train, None]
-    model = PivotClassifier(**options, seed=1001, warm_start=tmp_path / "plain" / "fold-1" / "estimator")
+    model = PivotClassifier(**PIVOT, seed=1001, warm_start=models / "plain" / "fold-1" / "estimator")
     score = model.fit(X[train], y[train], nuisance=z).predict_proba(X)[:, 1]
     np.testing.assert_allclose(found["pivot"].by_fold[1], score, rtol=1e-5)
 
 
-def test_labels_of_a_target_are_blanked_and_choose_no_epoch(dataset: Dataset, tmp_path: Path) -> None:
-    options: dict[str, Any] = {"network_options": NETWORK, "epochs": 1}
-    recipe = Recipe("reversal", "gradient-reversal", options, domain="data", train_on="a > -1", **X_OF)
-    found = cross_validate(dataset, dataset.weight, [recipe], tmp_path, n_folds=FOLDS, workers=1)["reversal"]
+def test_labels_of_a_target_are_blanked_and_choose_no_epoch(dataset: Dataset, found: dict[str, FoldScores]) -> None:
     X, y, train, validation = by_hand(dataset, 0)
     data, chosen = np.asarray(dataset.column("data")), X[:, 0] > -1
     conditions = Conditions.of(dataset, (), "data", "a > -1")
@@ -87,10 +99,10 @@ def test_labels_of_a_target_are_blanked_and_choose_no_epoch(dataset: Dataset, tm
     np.testing.assert_array_equal(conditions.validated(validation), validation & chosen & (data == 0))
     assert not conditions.labels(dataset.y)[data == 1].any()
     train, validation = train & chosen, validation & chosen & (data == 0)
-    model = GradientReversalClassifier(**options, seed=1000)
+    model = GradientReversalClassifier(**REVERSAL, seed=1000)
     held_out = Labelled(X[validation], y[validation], np.ones(validation.sum()))
     model.fit(X[train], y[train], domain=data[train], validation=held_out)
-    np.testing.assert_allclose(found.by_fold[0], model.predict_proba(X)[:, 1], rtol=1e-5)
+    np.testing.assert_allclose(found["reversal"].by_fold[0], model.predict_proba(X)[:, 1], rtol=1e-5)
 
 
 def test_nuisances_that_are_not_known_are_named_with_their_entries(dataset: Dataset, tmp_path: Path) -> None:

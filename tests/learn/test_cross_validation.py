@@ -10,7 +10,7 @@ import pytest
 
 from fivesigma.core.errors import ModelError
 from fivesigma.dataset import Conversion, Dataset, Sample, convert, train_validation_test
-from fivesigma.learn import ESTIMATORS, Recipe, cross_validate, load_fold_model, model_inputs
+from fivesigma.learn import ESTIMATORS, FoldScores, Recipe, cross_validate, load_fold_model, model_inputs
 
 FOLDS = 3
 BDT = Recipe(
@@ -37,8 +37,20 @@ def _dataset(few_jets: Path, tmp_path_factory: pytest.TempPathFactory) -> Datase
     return convert(conversion, tmp_path_factory.mktemp("data") / "dataset")
 
 
-def test_the_scores_of_a_fold_are_those_of_a_model_fitted_by_hand(dataset: Dataset, tmp_path: Path) -> None:
-    found = cross_validate(dataset, dataset.weight, [TAU21], tmp_path, n_folds=FOLDS, workers=1)["tau21"]
+@pytest.fixture(scope="module", name="models")
+def _models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module", name="fitted")
+def _fitted(dataset: Dataset, models: Path) -> dict[str, FoldScores]:
+    return cross_validate(dataset, dataset.weight, [BDT, TAU21, BOTH], models, n_folds=FOLDS, workers=2)
+
+
+def test_the_scores_of_a_fold_are_those_of_a_model_fitted_by_hand(
+    dataset: Dataset, fitted: dict[str, FoldScores]
+) -> None:
+    found = fitted["tau21"]
     for k in range(FOLDS):
         train, _, _ = train_validation_test(dataset.fold, k, FOLDS)
         X = np.asarray(dataset.column("tau21"), np.float32)[:, None]
@@ -48,8 +60,8 @@ def test_the_scores_of_a_fold_are_those_of_a_model_fitted_by_hand(dataset: Datas
     assert all(own[i] == found.by_fold[dataset.fold[i], i] for i in range(0, len(dataset), 50))
 
 
-def test_a_combination_learns_from_the_validation_fold_alone(dataset: Dataset, tmp_path: Path) -> None:
-    found = cross_validate(dataset, dataset.weight, [BDT, TAU21, BOTH], tmp_path, n_folds=FOLDS, workers=2)
+def test_a_combination_learns_from_the_validation_fold_alone(dataset: Dataset, fitted: dict[str, FoldScores]) -> None:
+    found = fitted
     _, validation, _ = train_validation_test(dataset.fold, 0, FOLDS)
     X = model_inputs({}, None, [found["bdt"].by_fold[0], found["tau21"].by_fold[0]])
     assert X.shape == (len(dataset), 2)
@@ -81,9 +93,11 @@ def test_other_weights_or_another_seed_are_another_model(dataset: Dataset, tmp_p
     assert not set(fitted_at()) & set(second)
 
 
-def test_a_loaded_model_gives_the_scores_that_were_kept(dataset: Dataset, tmp_path: Path) -> None:
-    found = cross_validate(dataset, dataset.weight, [BDT], tmp_path, n_folds=FOLDS)["bdt"]
-    recipe, features, estimator = load_fold_model(tmp_path / "bdt", 1)
+def test_a_loaded_model_gives_the_scores_that_were_kept(
+    dataset: Dataset, models: Path, fitted: dict[str, FoldScores]
+) -> None:
+    found = fitted["bdt"]
+    recipe, features, estimator = load_fold_model(models / "bdt", 1)
     assert recipe == BDT
     scores = estimator.predict_proba(model_inputs(dataset.columns, features, []))[:, 1]
     np.testing.assert_allclose(scores, found.by_fold[1], rtol=1e-6)

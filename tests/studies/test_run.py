@@ -35,12 +35,15 @@ def quick_study(few_jets: Path, **changes: Any) -> Any:
     definition = load_study("w-tagging")
     samples = {"jets": definition.samples["jets"].model_copy(update={"files": (str(few_jets),)})}
     words = definition.evaluate.model_copy(update={"replicas": 20})
-    return definition.model_copy(update={"samples": samples, "evaluate": words, "folds": 3, **changes})
+    window = dict(list(definition.explain.windows.items())[:1])  # of the figures, one of each kind
+    explain = definition.explain.model_copy(update={"windows": window, "variables": ("jet_mass",)})
+    made = {"samples": samples, "evaluate": words, "explain": explain, "folds": 3}
+    return definition.model_copy(update={**made, **changes})
 
 
 @pytest.fixture(scope="module", name="result")
 def _result(few_jets: Path, tmp_path_factory: pytest.TempPathFactory) -> StudyResult:
-    return run_study(quick_study(few_jets), models=QUICK, output=tmp_path_factory.mktemp("run"))
+    return run_study(quick_study(few_jets), models=QUICK, output=tmp_path_factory.mktemp("run"), workers=1)
 
 
 def test_the_metrics_name_what_made_them(result: StudyResult, few_jets: Path) -> None:
@@ -90,7 +93,7 @@ def test_predicting_keeps_order_and_number_without_labels(result: StudyResult, f
 
 def test_a_second_run_fits_nothing_again(result: StudyResult, few_jets: Path) -> None:
     done = {path: path.stat().st_mtime_ns for path in result.run.path.glob("models/*/*/done.json")}
-    again = run_study(quick_study(few_jets), models=QUICK, output=result.run.path, until="evaluate")
+    again = run_study(quick_study(few_jets), models=QUICK, output=result.run.path, until="evaluate", workers=1)
     assert {path: path.stat().st_mtime_ns for path in result.run.path.glob("models/*/*/done.json")} == done
     assert [r for r in again.metrics["results"] if "cpu" not in r["metric"]] == [
         r for r in result.metrics["results"] if "cpu" not in r["metric"]
@@ -102,7 +105,7 @@ def test_a_changed_model_is_fitted_again_and_others_are_not(result: StudyResult,
     bdt = study.models["substructure-bdt"].model_copy(update={"options": {"trees": 20}})
     study = study.model_copy(update={"models": {**study.models, "substructure-bdt": bdt}})
     done = {path: path.stat().st_mtime_ns for path in result.run.path.glob("models/*/*/done.json")}
-    run_study(study, models=QUICK, output=result.run.path, until="evaluate")
+    run_study(study, models=QUICK, output=result.run.path, until="evaluate", workers=1)
     changed = {p.parent.parent.name for p, t in done.items() if p.stat().st_mtime_ns != t}
     assert changed == {"substructure-bdt"}
 
