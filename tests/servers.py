@@ -82,8 +82,18 @@ class Server:
         self.process.wait()
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal: SIGSTOP makes a server that listens and does not answer."""
+        """Send a signal: SIGSTOP makes a server that listens and does not answer, from this method's return on."""
         self.process.send_signal(number)
+        late = time.monotonic() + _START_S
+        while number == signal.SIGSTOP and not self._every_thread_stopped():  # one stops first, and then the others
+            assert time.monotonic() < late, f"process {self.process.pid} does not stop"
+            time.sleep(0.001)
+
+    def _every_thread_stopped(self) -> bool:
+        states = [
+            path.read_text().rpartition(")")[2].split()[0] for path in Path(f"/proc/{self.process.pid}/task").glob("*/stat")
+        ]
+        return all(state == "T" for state in states)
 
     def stop(self) -> None:
         """End it in order, by force if it takes long."""
