@@ -52,6 +52,7 @@ studies: .venv/dev.installed
 	$(BIN)/fivesigma run muon-trigger --keep docs/results/muon-trigger.json
 	for name in turn-on-22 rate-against-threshold bits-of-inputs accepted-spectrum; do cp runs/muon-trigger/figures/$$name.png docs/figures/muon-trigger-$$name.png || exit 1; done
 	$(BIN)/python docs/results/muon_trigger.py
+	$(BIN)/python docs/figures/palette.py
 	$(BIN)/python docs/results/tables.py
 
 seeds: .venv/dev.installed
