@@ -9,9 +9,9 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
-from tests.servers import SERVER_PROGRAMS, program
 
 from fivesigma.read import open_events
+from tests.servers import SERVER_PROGRAMS, program
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

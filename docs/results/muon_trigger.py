@@ -37,6 +37,7 @@ WIDTHS = {
     "charge_misidentification_20_30": "20–30 GeV",
     "charge_misidentification_50_100": "50–100 GeV",
 }
+AGAINST_TREES = {f"rate_reduction_at_{threshold}": f"{threshold} GeV" for threshold in (10, 22, 25)}
 PRUNED = {
     "rate_at_22": "rate at 22 GeV",
     "rate_reduction_at_22": "reduction against analytic",
@@ -63,6 +64,7 @@ def tables(kept: dict[str, Any]) -> dict[str, str]:
     others = [model for model in models if model not in pruned]
     return {
         "rates": of_models(kept, others, RATES),
+        "against trees": of_models(kept, others, AGAINST_TREES, against="trees"),
         "powers": of_models(kept, others, POWERS),
         "widths": of_models(kept, others, WIDTHS),
         "pruned": of_models(kept, ["analytic", "trees", *pruned], PRUNED),
@@ -70,9 +72,14 @@ def tables(kept: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def of_models(kept: Mapping[str, Any], models: Sequence[str], columns: Mapping[str, str]) -> str:
-    """A row a model."""
-    found = {(row["model"], row["metric"]): row for row in kept["results"]}
+def of_models(
+    kept: Mapping[str, Any], models: Sequence[str], columns: Mapping[str, str], *, against: str | None = None
+) -> str:
+    """A row a model: its results, or its paired differences from another."""
+    if against:
+        found = {(row["first"], row["metric"]): row for row in kept["differences"] if row["second"] == against}
+    else:
+        found = {(row["model"], row["metric"]): row for row in kept["results"]}
     lines = [f"| model | {' | '.join(columns.values())} |", "|---" * (len(columns) + 1) + "|"]
     for model in models:
         cells = " | ".join(cell(found.get((model, metric))) for metric in columns)

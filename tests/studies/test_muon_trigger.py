@@ -63,11 +63,17 @@ def test_the_trigger_is_what_the_toy_allows(metrics: dict[str, Any]) -> None:
     assert found["analytic", "charge_misidentification_7_10"]["value"] < 0.03
 
 
-def test_reductions_are_against_the_analytic_fit(metrics: dict[str, Any]) -> None:
+def test_reductions_are_against_the_analytic_fit_and_the_tables_model(metrics: dict[str, Any]) -> None:
     found = {(row["model"], row["metric"]): row["value"] for row in metrics["results"]}
+    against: dict[str, list[dict[str, Any]]] = {row["second"]: [] for row in metrics["differences"]}
     for row in metrics["differences"]:
-        assert row["second"] == "analytic"
+        against[row["second"]].append(row)
+    assert list(against) == ["analytic", "trees"]
+    for row in against["analytic"]:
         assert row["value"] == found[row["first"], row["metric"]]
+    for row in against["trees"]:
+        mine, trees = found.get((row["first"], row["metric"]), 1.0), found["trees", row["metric"]]
+        assert row["value"] == pytest.approx(mine / trees, rel=1e-9)
     reduction = found["analytic", "rate_at_20"] / found["trees", "rate_at_20"]
     assert found["trees", "rate_reduction_at_20"] == pytest.approx(reduction, rel=1e-9)
 

@@ -79,18 +79,24 @@ def rate(muons: TriggerMuons, score: Float64, cut: float) -> Measurement:
 
 @dataclass(frozen=True)
 class EqualEfficiency:
-    """Rates of several triggers at one threshold and equal efficiency, and the reduction against the first, paired."""
+    """Rates of several triggers at one threshold and equal efficiency, and reductions of one against another, paired."""
 
     threshold: float
     rates: dict[str, Measurement]
-    reductions: dict[str, Measurement]
-    """Rate of the baseline over the model's."""
+    replicas: dict[str, Float64]
+    """The rates in each bootstrap replica, the same muons for all."""
+
+    def reduction(self, model: str, baseline: str) -> Measurement:
+        """Rate of the baseline over the model's."""
+        return bootstrap_measurement(
+            self.rates[baseline].value / self.rates[model].value,
+            self.replicas[baseline] / np.maximum(self.replicas[model], 1e-300),
+        )
 
 
 def rates_at_equal_efficiency(
     muons: TriggerMuons,
     scores: Mapping[str, Float64],
-    baseline: str,
     threshold: float,
     efficiency: float,
     *,
@@ -117,17 +123,10 @@ def rates_at_equal_efficiency(
     replicas = bootstrap_replicas(
         lambda counts: of(counts, float(muons.weight @ counts)), muons.event, n_replicas=n_replicas, seed=seed
     )
-    names = list(scores)
-    first = names.index(baseline)
     return EqualEfficiency(
         threshold,
-        {name: bootstrap_measurement(float(central[i]), replicas[:, i]) for i, name in enumerate(names)},
-        {
-            name: bootstrap_measurement(
-                float(central[first] / central[i]), replicas[:, first] / np.maximum(replicas[:, i], 1e-300)
-            )
-            for i, name in enumerate(names)
-        },
+        {name: bootstrap_measurement(float(central[i]), replicas[:, i]) for i, name in enumerate(scores)},
+        {name: replicas[:, i] for i, name in enumerate(scores)},
     )
 
 

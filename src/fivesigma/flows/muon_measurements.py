@@ -189,25 +189,24 @@ def _compare(
     suffix: str,
 ) -> None:
     found: EqualEfficiency = rates_at_equal_efficiency(
-        muons, scores, baseline, threshold, words.efficiency, n_replicas=words.replicas, seed=words.seed
+        muons, scores, threshold, words.efficiency, n_replicas=words.replicas, seed=words.seed
     )
+    metric = f"rate_reduction_at_{threshold:g}{suffix}"
     for name in scores:
         if not suffix:
             measured.metrics[name][f"rate_at_{threshold:g}"] = found.rates[name]
-        reduction = found.reductions[name]
-        metric = f"rate_reduction_at_{threshold:g}{suffix}"
-        if name == baseline:
-            continue
-        measured.metrics[name][metric] = reduction
-        measured.differences.append(
-            {
-                "first": name,
-                "second": baseline,
-                "metric": metric,
-                **reduction.to_json(),
-                "n_sigma": (reduction.value - 1) / reduction.uncertainty if reduction.uncertainty > 0 else None,
-            }
-        )
+        if name != baseline:
+            measured.metrics[name][metric] = found.reduction(name, baseline)
+    for second in (baseline, words.tables_of):
+        measured.differences += [
+            _difference(name, second, metric, found.reduction(name, second)) for name in scores if name != second
+        ]
+
+
+def _difference(first: str, second: str, metric: str, reduction: Measurement) -> dict[str, Any]:
+    """A row of paired differences; no reduction is 1."""
+    n_sigma = (reduction.value - 1) / reduction.uncertainty if reduction.uncertainty > 0 else None
+    return {"first": first, "second": second, "metric": metric, **reduction.to_json(), "n_sigma": n_sigma}
 
 
 def _curve(
