@@ -5,6 +5,8 @@ three features (LZ4), against uproot and ``ak.to_parquet`` of the same branches,
 that is spent on verification alone: there is no way to convert without it.
 ``python -m benchmarks.conversion --events 10_000_000`` instead converts that many events from 100 files of mixed sizes
 and codecs, and a tenth of them before, and compares time per event and peak memory. One thread, processor time.
+``--workers 2`` instead converts two million events with so many worker processes and with one, by the clock: to be run
+where nothing else runs.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ os.environ.update(ONE_THREAD)  # before NumPy is loaded
 import argparse
 import importlib
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -36,6 +39,7 @@ import xxhash
 
 from benchmarks.networks import interleaved, timed
 from benchmarks.record import Record, against_rate, record
+from fivesigma.core.processes import Processes
 from fivesigma.dataset import Conversion, Sample, convert, shards
 from fivesigma.read import raw_branch, remote, root
 
@@ -48,6 +52,7 @@ BASKET = 10_000  # events written at a time
 ASKED_RATE = 400_000.0  # events/s
 MAX_COST = 0.15  # of the time without integrity
 FILES = 100
+SCALED, SCALED_FILES = 2_000_000, 8  # events and files for several workers
 CODECS = (None, uproot.LZ4(4), uproot.ZSTD(5), uproot.ZLIB(1), uproot.LZMA(1))
 MAX_SLOWER = 1.15  # processor time an event of all files, over that of a tenth of them
 
@@ -129,6 +134,38 @@ def at_scale(events: int) -> list[Record]:
         for what, key, scale, ratio, unit, goal in (
             ("processor time", "seconds_an_event", 1e6, time_ratio, "µs/event", 1 / MAX_SLOWER),
             ("peak memory", "peak_bytes", 1e-9, memory_ratio, "GB", 1 / MAX_SLOWER),
+        )
+    ]
+
+
+def scaled(workers: int) -> list[Record]:
+    """One worker process and several, in turn."""
+    with tempfile.TemporaryDirectory() as name:
+        paths = [
+            sample(Path(name) / f"{i}.root", SCALED // SCALED_FILES, i * (SCALED // SCALED_FILES), CODECS[1])
+            for i in range(SCALED_FILES)
+        ]
+        outputs = iter(range(1_000))
+
+        def seconds(processes: int) -> float:
+            output = Path(name) / f"{next(outputs)}"
+            start = time.perf_counter()
+            convert(conversion(paths), output, engine=Processes(workers=processes))
+            taken = time.perf_counter() - start
+            shutil.rmtree(output)
+            return taken
+
+        pairs = [(seconds(workers), seconds(1)) for _ in range(3)]
+    return [
+        record(
+            f"conversion by {workers} worker processes, by the clock",
+            ours=SCALED / statistics.median(a for a, _ in pairs),
+            peer=SCALED / statistics.median(b for _, b in pairs),
+            ratio=statistics.median(b / a for a, b in pairs),
+            peer_name="ours by one worker process",
+            peer_version="",
+            unit="events/s",
+            more_is_better=True,
         )
     ]
 
@@ -219,8 +256,11 @@ def sample(path: Path, events: int, first_event: int, compression: Any) -> Path:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, help="so many from 100 files of mixed sizes and codecs")
+    parser.add_argument("--workers", type=int, help="so many worker processes against one")
     asked = parser.parse_args()
     if asked.events:
         at_scale(asked.events)
+    elif asked.workers:
+        scaled(asked.workers)
     else:
         main()

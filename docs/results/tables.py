@@ -24,9 +24,13 @@ class Study:
 
     title: str
     headlines: Mapping[str, tuple[str, tuple[str, ...]]]  # in the README: title → metric, and models
-    baseline: str | None = None  # of its page's table, if this program writes it
+    baseline: str | None = None  # of its page's table of AUCs, if this program writes it
+    columns: Mapping[str, str] | None = (
+        None  # of its page's table of metrics, if this program writes it: metric → title
+    )
 
 
+HIGGS_MODELS = ("trees-low", "trees-high", "trees-all", "shallow-all", "deep-low", "deep-high", "deep-all")
 STUDIES = {
     "w-tagging": Study(
         "W jets against QCD jets",
@@ -42,8 +46,14 @@ STUDIES = {
     "higgs": Study(
         "heavy Higgs boson against top pairs",
         {
-            "AUC": ("auc", ("trees-low", "trees-high", "trees-all", "shallow-low", "shallow-high")),
-            "Asimov significance, σ": ("asimov_significance", ("trees-all", "shallow-low", "shallow-high")),
+            "AUC": ("auc", HIGGS_MODELS),
+            "Asimov significance, σ": ("asimov_significance", HIGGS_MODELS[2:]),
+        },
+        columns={
+            "auc": "AUC",
+            "asimov_significance": "significance, 100 above 1,000 ± 50",
+            "binned_significance": "in bins of the output",
+            "training_cpu_seconds": "CPU-seconds, five trainings",
         },
     ),
     "pivot-toy": Study(
@@ -83,6 +93,29 @@ STUDIES = {
             )
         },
     ),
+    "grid-inference": Study(
+        "scores on one core, from ROOT to ROOT",
+        {
+            "events per CPU-second": (
+                "events_per_cpu_second",
+                (
+                    "higgs trees-all, run",
+                    "higgs trees-all, c",
+                    "higgs deep-all, onnx",
+                    "w-tagging substructure-bdt, table",
+                    "w-tagging cnn, onnx",
+                ),
+            )
+        },
+        columns={
+            "microseconds_per_event": "reading, scoring, writing, µs/event",
+            "events_per_cpu_second": "events per CPU-second",
+            "start_cpu_seconds": "before the first event, CPU-s",
+            "peak_memory_mb": "peak memory, large file, MB",
+            "memory_growth_mb": "− that of the small file, MB",
+            "largest_difference": "largest difference of scores",
+        },
+    ),
     "topological-trigger": Study(
         "decays of b hadrons in a software trigger",
         {
@@ -98,7 +131,7 @@ STUDIES = {
         {
             "rate of the analytic fit over the model's at 22 GeV, 90 % efficiency": (
                 "rate_reduction_at_22",
-                ("trees", "network", "table 2^20", "table 2^24", "table 2^28"),
+                ("trees", "network", "table 2^20", "table 2^24", "table 2^28", "table 2^30"),
             )
         },
     ),
@@ -111,6 +144,8 @@ def main() -> None:
     for study, words in STUDIES.items():
         if words.baseline is not None:
             write(ROOT / "docs" / "studies" / f"{study}.md", page_table)
+        elif words.columns is not None:
+            write(ROOT / "docs" / "studies" / f"{study}.md", metrics_table)
 
 
 def write(page: Path, table: Callable[[str], str]) -> None:
@@ -143,6 +178,8 @@ def link(reference: str) -> str:
     >>> link("arXiv:1511.05190")
     '[arXiv:1511.05190](https://arxiv.org/abs/1511.05190)'
     """
+    if not reference:
+        return "–"
     archive, _, number = reference.partition(":")
     return f"[{reference}]({'https://doi.org/' if archive == 'doi' else 'https://arxiv.org/abs/'}{number})"
 
@@ -171,6 +208,28 @@ def page_table(study: str) -> str:
         seconds = found[model, "training_cpu_seconds"]
         shown = [*map(str, cells), differences.get(model, "–"), f"{seconds.value:.1f} ± {seconds.uncertainty:.1f}"]
         lines.append(f"| `{model}` | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+def metrics_table(study: str) -> str:
+    """All models of one study in the order of its results, a column a metric, with the paper's number where it has one."""
+    kept, found = read(study)
+    columns = STUDIES[study].columns
+    assert columns is not None
+    paper = {(r["model"], r["metric"]): r["reference"]["value"] for r in kept["results"] if r.get("reference")}
+    printed = {metric for _, metric in paper}
+    titles = [
+        cell for metric, title in columns.items() for cell in ([title, "paper"] if metric in printed else [title])
+    ]
+    lines = [f"`{kept['command']}`, seed {kept['seed']}:", "", f"| model | {' | '.join(titles)} |"]
+    lines.append("|---" * (len(titles) + 1) + "|")
+    for model in dict.fromkeys(row["model"] for row in kept["results"]):
+        cells = []
+        for metric in columns:
+            cells.append(str(found.get((model, metric), "–")).replace("-", "−"))
+            if metric in printed:
+                cells.append(str(paper.get((model, metric), "–")))
+        lines.append(f"| `{model}` | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

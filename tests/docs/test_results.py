@@ -31,6 +31,7 @@ STUDIES = (
     "domain-adaptation",
     "signed-weights",
     "bayesian",
+    "grid-inference",
     "topological-trigger",
     "muon-trigger",
 )
