@@ -36,6 +36,7 @@ import awkward as ak
 import numpy as np
 import uproot
 import xxhash
+from numpy.typing import NDArray
 
 from benchmarks.networks import interleaved, timed
 from benchmarks.record import Record, against_rate, record
@@ -112,9 +113,7 @@ def main() -> list[Record]:
 def at_scale(events: int) -> list[Record]:
     """A tenth of the files, then all, each in a process of its own."""
     with tempfile.TemporaryDirectory() as name:
-        sizes = np.random.default_rng(2).dirichlet(np.full(FILES, 2.0)) * events
-        edges = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        edges[-1] = events
+        edges = np.concatenate([[0], np.cumsum(sizes(events))])
         for i in range(FILES):
             sample(Path(name) / f"{i}.root", int(edges[i + 1] - edges[i]), int(edges[i]), CODECS[i % len(CODECS)])
         few, every = (_converted_apart(Path(name), n) for n in (FILES // 10, FILES))
@@ -136,6 +135,18 @@ def at_scale(events: int) -> list[Record]:
             ("peak memory", "peak_bytes", 1e-9, memory_ratio, "GB", 1 / MAX_SLOWER),
         )
     ]
+
+
+def sizes(events: int) -> NDArray[np.int64]:
+    """Events of each file, mixed; each codec has its fifth of them, among the first tenth of the files too."""
+    rng, few, each = np.random.default_rng(2), FILES // 10 // len(CODECS), FILES // len(CODECS)
+    found = np.zeros((each, len(CODECS)))  # files take the codecs in turn
+    for codec in range(len(CODECS)):
+        found[:few, codec] = rng.dirichlet(np.full(few, 2.0)) * few / each
+        found[few:, codec] = rng.dirichlet(np.full(each - few, 2.0)) * (1 - few / each)
+    whole = np.rint(found.ravel() * events / len(CODECS)).astype(np.int64)
+    whole[-1] += events - whole.sum()
+    return whole
 
 
 def scaled(workers: int) -> list[Record]:

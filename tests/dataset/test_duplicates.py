@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ import numpy as np
 import pytest
 from tests.dataset.test_convert import changed, with_files
 
-from fivesigma.core.errors import SplitError
-from fivesigma.dataset import Conversion, convert
+from fivesigma.core.errors import OutputError, SplitError
+from fivesigma.dataset import Conversion, convert, duplicates
 
 JetWriter = Callable[..., Path]
 
@@ -67,3 +68,27 @@ def test_defaults_coarse_values_and_jets_of_one_event_are_no_copies(
     pairs = {"event_number": np.repeat(np.arange(100), 2), "jet_index": np.tile([0, 1], 100).astype(np.int32)}
     pair_file = write_jets("pairs.root", 200, seed=1, **two, **pairs)
     convert(changed(with_files(jets, W=pair_file), selection={}, observers=["jet_pt"]), tmp_path / "c")
+
+
+@pytest.mark.parametrize("at_a_time", [7, 64, 10_000])
+def test_in_parts_on_disk_nothing_is_missed(at_a_time: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duplicates, "KEYS_AT_A_TIME", at_a_time)
+    rng = np.random.default_rng(5)
+    keys = rng.integers(0, 1 << 63, 1_000, dtype=np.uint64) * np.uint64(2)
+    keys[-1] = keys[0]
+    parts = list(duplicates._in_parts(iter(np.array_split(keys, 9)), len(keys)))
+    assert len(parts) == min(-(-len(keys) // at_a_time), 512)
+    assert sorted(np.concatenate(parts)) == sorted(keys)
+    assert sum(int(duplicates._repeats(part).sum()) for part in parts) == 1  # equal keys are in one part
+    pairs = np.stack([keys, np.arange(len(keys), dtype=np.uint64)])
+    chunks = iter(np.array_split(pairs, 9, axis=1))
+    found = np.concatenate(list(duplicates._in_parts(chunks, len(keys))), axis=1)
+    np.testing.assert_array_equal(found[:, np.argsort(found[1])], pairs)
+
+
+def test_no_room_for_the_hashes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(duplicates, "KEYS_AT_A_TIME", 10)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    keys = np.arange(100, dtype=np.uint64)
+    with pytest.raises(OutputError, match=r"100 rows cannot be kept in .*gone: No such file.*set TMPDIR"):
+        list(duplicates._in_parts(iter([keys]), len(keys)))

@@ -1,26 +1,29 @@
 """The same row, or the same event under another name, given twice: it must not be in training and test.
 
-Rows are compared by 64-bit hashes of what makes them equal. Never more than `KEYS_AT_A_TIME` of them are in memory: a
-larger dataset is gone through several times, each time for one part of all hashes (0.4 GB and 60 passes for 10⁹ rows).
-What has equal hashes is then compared itself.
+Rows are compared by 64-bit hashes of what makes them equal, some `KEYS_AT_A_TIME` of them in memory. Those of a larger
+dataset are first sorted into files by their leading bits, in the folder for temporary files ($TMPDIR): 8 bytes a row, 16
+while contents are compared. What has equal hashes is then compared itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fivesigma.core.errors import SplitError
+from fivesigma.core.errors import OutputError, SplitError
 from fivesigma.core.jagged import Column, Jagged
 from fivesigma.dataset.dataset import Dataset
 from fivesigma.dataset.samples import PSEUDO_COLUMNS
 from fivesigma.dataset.split import event_hash
 
-KEYS_AT_A_TIME = 1 << 24
-"""Rows whose hashes are compared in one pass: 8 bytes each for rows, 16 for contents, twice that while they are sorted."""
+KEYS_AT_A_TIME = 1 << 21
+"""Rows whose hashes are in memory: 8 bytes each for rows, 16 for contents, a few times that while they are sorted."""
+_MAX_PARTS = 512  # files open at a time; beyond 10⁹ rows a part is larger than `KEYS_AT_A_TIME`
 _ROWS_AT_A_TIME = 1 << 16  # rows whose contents are looked at together
 _SUSPECTS = 1000  # equal hashes that are followed up: more than chance gives in any dataset that fits on Earth
 _MIN_COLUMNS = 3  # floating-point columns that must agree bit by bit before two events are called the same
@@ -51,7 +54,7 @@ def refuse_repeated_rows(dataset: Dataset, names: Sequence[str], *, hashed: bool
     def hashes() -> Iterator[Keys]:
         return (np.asarray(c["event"]) for c in dataset.chunks(["event"])) if hashed else map(event_hash, identities())
 
-    suspects = np.concatenate([keys[_repeats(keys)] for keys in _in_parts(hashes, len(dataset))])
+    suspects = np.concatenate([keys[_repeats(keys)] for keys in _in_parts(hashes(), len(dataset))])
     if not suspects.size:
         return
     seen: dict[tuple[Any, ...], int] = {}
@@ -93,7 +96,7 @@ def refuse_repeated_content(dataset: Dataset) -> None:
             yield np.stack([content, event])
 
     copies, first = 0, np.uint64(0)
-    for keys in _in_parts(contents, n):
+    for keys in _in_parts(contents(), n):
         content, event = keys[:, np.lexsort(keys[::-1])]
         same = (content[1:] == content[:-1]) & (event[1:] != event[:-1])
         if same.any() and not copies:
@@ -107,17 +110,45 @@ def refuse_repeated_content(dataset: Dataset) -> None:
         )
 
 
-def _in_parts(chunks: Callable[[], Iterator[Keys]], rows: int) -> Iterator[Keys]:
-    """All keys in disjoint parts of a bounded size; of several lines the first decides on the part."""
-    parts = -(-rows // KEYS_AT_A_TIME)
-    for part in range(parts):
-        chosen = []
-        for keys in chunks():
-            if parts > 1:
-                first = keys if keys.ndim == 1 else keys[0]
-                keys = keys[..., ((first >> _HALF) * np.uint64(parts) >> _HALF) == np.uint64(part)]
-            chosen.append(keys)
-        yield np.concatenate(chosen, axis=-1)
+def _in_parts(chunks: Iterator[Keys], rows: int) -> Iterator[Keys]:
+    """All keys in disjoint parts of a bounded size; of several lines the first decides on the part.
+
+    Raises
+    ------
+    OutputError
+        if the folder for temporary files is full, or not there.
+    """
+    parts = min(-(-rows // KEYS_AT_A_TIME), _MAX_PARTS)
+    if parts <= 1:
+        yield np.concatenate(list(chunks), axis=-1)
+        return
+    with ExitStack() as stack:
+        with _naming_the_folder(rows):
+            files = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(parts)]
+        shape: tuple[int, ...] = ()
+        for keys in chunks:
+            shape = (-1, *keys.shape[:-1])
+            table = keys.T  # a row is written whole
+            part = (table.reshape(len(table), -1)[:, 0] >> _HALF) * np.uint64(parts) >> _HALF
+            order = np.argsort(part, kind="stable")
+            ends = np.searchsorted(part[order], np.arange(parts, dtype=np.uint64), side="right")
+            with _naming_the_folder(rows):
+                for file, some in zip(files, np.split(table[order], ends[:-1]), strict=True):
+                    file.write(some.tobytes())
+        for file in files:
+            file.seek(0)
+            yield np.frombuffer(bytearray(file.read()), dtype=np.uint64).reshape(shape).T
+
+
+@contextmanager
+def _naming_the_folder(rows: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"the hashes of {rows:,} rows cannot be kept in {tempfile.gettempdir()}: {error.strerror or error}; "
+            "set TMPDIR to a folder that takes 16 bytes for each row"
+        ) from error
 
 
 def _repeats(keys: Keys) -> NDArray[np.bool_]:
