@@ -70,7 +70,7 @@ $(BIN)/python:
 
 .venv/dev.installed: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing fivesigma, and what tests, documentation and simulation need, into .venv (once, a few minutes)"
-	$(PIP) --only-binary pythia8mc,fastjet,xrootd --editable '.[dev,docs,sim,bayes,dask,deploy,search,xrootd]'
+	$(PIP) --only-binary pythia8mc,fastjet,xrootd --editable '.[dev,docs,sim,bayes,dask,deploy,hls,search,xrootd]'
 	@touch $@
 
 clean:

@@ -1,4 +1,4 @@
-"""Trained models in other forms, each proved to be the same model: C, lookup tables, integer tables, ONNX."""
+"""Trained models in other forms, each proved to be the same model: C, lookup tables, integer tables, ONNX, FPGAs."""
 
 from typing import TYPE_CHECKING
 
@@ -18,17 +18,25 @@ from fivesigma.deploy.verify import Verification, verify
 
 if TYPE_CHECKING:
     from fivesigma.deploy.c_header import CHeader
+    from fivesigma.deploy.fpga_target import Fpga
     from fivesigma.deploy.network_target import CNetwork
     from fivesigma.deploy.onnx_target import OnnxGraph
 else:  # what takes networks apart loads torch
     _HOMES = {
         "CHeader": "fivesigma.deploy.c_header",
+        "Fpga": "fivesigma.deploy.fpga_target",
         "CNetwork": "fivesigma.deploy.network_target",
         "OnnxGraph": "fivesigma.deploy.onnx_target",
     }
     __getattr__ = lazy_names(__name__, _HOMES)
 
-TARGETS.live_in({"c": "fivesigma.deploy.c_header", "onnx": "fivesigma.deploy.onnx_target"})
+TARGETS.live_in(
+    {
+        "c": "fivesigma.deploy.c_header",
+        "fpga": "fivesigma.deploy.fpga_target",
+        "onnx": "fivesigma.deploy.onnx_target",
+    }
+)
 
 __all__ = [
     "TARGETS",
@@ -38,6 +46,7 @@ __all__ = [
     "CNetwork",
     "CTrees",
     "EventColumns",
+    "Fpga",
     "IntegerTable",
     "JaggedModel",
     "LookupTable",

@@ -17,8 +17,8 @@ from fivesigma.deploy.c_network import network_header
 from fivesigma.deploy.c_target import PROBABILITY_TOLERANCE, CompiledTrees
 from fivesigma.deploy.c_test_program import test_command, write_test_program
 from fivesigma.deploy.feed_forward import FeedForward
+from fivesigma.deploy.fixed_loss import choose_bits, measured_loss
 from fivesigma.deploy.fixed_point import FixedNetwork, quantised
-from fivesigma.deploy.network_loss import choose_bits, measured_loss
 from fivesigma.deploy.network_steps import feed_forward, network_learner
 from fivesigma.deploy.parity import Proof, proof_inputs
 from fivesigma.deploy.target import Answers, Written, check_options

@@ -1,0 +1,309 @@
+"""HLS projects for FPGAs, written by conifer (trees) and hls4ml (networks) for our integers, and their emulation.
+
+Both tools write C++ for a synthesiser with types of chosen bits (``ap_fixed``), whose headers hls4ml brings. The same C++
+compiled by g++ is their bit-accurate emulation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib.util
+import io
+import shutil
+import subprocess
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fivesigma.core.errors import ArtifactError, MissingDependencyError, ModelError
+from fivesigma.deploy.feed_forward import Activated, Affine, sources
+from fivesigma.deploy.fixed_point import FixedNetwork, FixedStep
+from fivesigma.deploy.fixed_trees import FixedTrees
+from fivesigma.deploy.tree_ensemble import Tree
+
+COMPILERS = ("g++", "clang++", "c++")
+MOST_WEIGHTS = 4096
+"""Of one layer: hls4ml unrolls all its multiplications, and synthesisers refuse to partition larger arrays."""
+HEADERS = "ap_types"
+"""The folder with the types, in each project."""
+
+
+def write_trees(fixed: FixedTrees, inputs: int, folder: Path, name: str, part: str, clock_ns: float) -> None:
+    """Conifer's project ``NAME`` in ``folder``, every tree unrolled."""
+    with _quiet():
+        conifer = _needed("conifer.backends.xilinxhls.writer")
+        trees = [[_nodes(tree, inputs)] for tree in fixed.trees.trees]
+        bits, score_bits = fixed.bits, fixed.score_bits
+        unit = 2.0**-fixed.leaf_fraction
+        for (tree,) in trees:
+            tree["value"] = [value * unit for value in tree["value"]]
+        model = conifer.XilinxHLSModel(
+            {
+                "n_classes": 2,  # one score
+                "n_features": inputs,
+                "n_trees": len(trees),
+                "max_depth": max(_depth(tree) for (tree,) in trees),
+                "init_predict": [0.0],
+                "norm": 1,
+                "library": "fivesigma",
+                "splitting_convention": "<=",
+                "trees": trees,
+            },
+            {
+                "backend": "xilinxhls",
+                "output_dir": str(folder),
+                "project_name": name,
+                "input_precision": f"ap_fixed<{bits},{bits}>",
+                "threshold_precision": f"ap_fixed<{bits},{bits}>",
+                "weight_precision": "ap_fixed<2,2>",  # 1 for the input that is compared
+                "score_precision": f"ap_fixed<{score_bits},{score_bits - fixed.leaf_fraction}>",
+                "precision": f"ap_fixed<{bits},{bits}>",
+                "xilinx_part": part,
+                "clock_period": clock_ns,
+                "unroll": True,
+            },
+        )
+        model.write()
+    for made in (f"{name}.json", "bridge.cpp"):  # hold the time, the user and the folder of the export
+        (folder / made).unlink()
+    _copy_headers(folder / "firmware" / HEADERS)
+
+
+def write_network(fixed: FixedNetwork, folder: Path, name: str, part: str, clock_ns: float) -> None:
+    """hls4ml's project ``NAME`` in ``folder``, a dense layer with ReLU after the other.
+
+    Raises
+    ------
+    ModelError
+        if the network has other steps, or a layer of more than ``MOST_WEIGHTS``.
+    """
+    layers = dense_layers(fixed)
+    with _quiet():
+        converters = _needed("hls4ml.converters")
+        converters.convert_from_pytorch_model(
+            _torch_network(fixed, layers),
+            hls_config={
+                "Model": _common(fixed),
+                "LayerName": _precisions(fixed, layers),
+                "InputShape": (fixed.network.widths[0],),
+            },
+            output_dir=str(folder),
+            project_name=name,
+            backend="Vitis",
+            io_type="io_parallel",
+            part=part,
+            clock_period=clock_ns,
+        ).write()
+    for made in ("build_lib.sh", "hls4ml_config.yml", f"{name}_bridge.cpp"):  # hold the folder, or a random number
+        (folder / made).unlink()
+
+
+def dense_layers(fixed: FixedNetwork) -> list[tuple[int, FixedStep, bool]]:
+    """Place of the step, step, and whether a ReLU follows, of each dense layer.
+
+    Raises
+    ------
+    ModelError
+        see `write_network`.
+    """
+    layers: list[tuple[int, FixedStep, bool]] = []
+    for place, exact in enumerate(fixed.steps):
+        step = exact.step
+        if sources(step) != (place,):
+            raise ModelError("hls4ml takes one layer after another here; this network branches")
+        match step:
+            case Affine(_, weight, _):
+                if weight.size > MOST_WEIGHTS:
+                    raise ModelError(
+                        f"a layer of {weight.size:,} weights; hls4ml unrolls at most {MOST_WEIGHTS:,} here"
+                    )
+                layers.append((place, exact, False))
+            case Activated(_, "relu") if layers and not layers[-1][2]:
+                layers[-1] = (*layers[-1][:2], True)
+            case _:
+                what = step.function if isinstance(step, Activated) else type(step).__name__.lower()
+                raise ModelError(
+                    f"{what} has tables of its own in hls4ml, which are not ours bit by bit; for an FPGA train a network of "
+                    "dense layers with relu (batch norms are multiplied in)"
+                )
+    return layers
+
+
+class Emulation:
+    """A project's C++ behind the function ``emulate`` of ``source``, compiled by the system's compiler."""
+
+    def __init__(self, folder: Path, source: Path) -> None:
+        compiler = next((found for name in COMPILERS if (found := shutil.which(name))), None)
+        if compiler is None:
+            raise MissingDependencyError(f"no C++ compiler found ({', '.join(COMPILERS)}); install g++")
+        with tempfile.TemporaryDirectory(prefix="fivesigma-") as made:
+            output = Path(made) / "emulation.so"
+            command = [
+                compiler, "-std=c++17", "-O1", "-w", "-fPIC", "-shared", "-ffp-contract=off", "-Wl,-Bsymbolic",
+                f"-I{folder.resolve()}", f"-I{(folder / 'firmware').resolve()}",
+                f"-I{(folder / 'firmware' / HEADERS).resolve()}", str(source), "-o", str(output), "-lm",
+            ]  # fmt: skip
+            answer = subprocess.run(command, capture_output=True, text=True, check=False)
+            if answer.returncode != 0:
+                complaint = "\n".join(answer.stderr.splitlines()[:10])
+                raise ArtifactError(f"{compiler} refuses {source}:\n{complaint}")
+            self._library = ctypes.CDLL(str(output))
+        self._library.feature.restype = ctypes.c_char_p
+        self._library.features.restype = ctypes.c_size_t
+        n = self._library.features()
+        self.inputs = tuple(self._library.feature(ctypes.c_size_t(i)).decode() for i in range(n))
+
+    def scores(self, values: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Of the tool's C++, and of our integers in C where there are any (otherwise the same), for inputs (event, input)."""
+        events = np.ascontiguousarray(values, dtype=np.float64)
+        theirs, ours = np.empty(len(events)), np.empty(len(events))
+        pointers = [ctypes.c_void_p(a.ctypes.data) for a in (events, theirs, ours)]
+        self._library.emulate(pointers[0], ctypes.c_size_t(len(events)), *pointers[1:])
+        return theirs, ours
+
+
+def write_test_vectors(folder: Path, inputs: NDArray[Any], outputs: NDArray[np.float64]) -> None:
+    """``tb_data``, which both tools' own test benches read: inputs as numbers of the project's input type, and scores."""
+    (folder / "tb_data").mkdir(exist_ok=True)
+    for name, table in (("input_features", inputs), ("output_predictions", outputs[:, None])):
+        lines = [" ".join(repr(float(x)) for x in row) for row in table]
+        (folder / "tb_data" / f"tb_{name}.dat").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _nodes(tree: Tree, inputs: int) -> dict[str, list[Any]]:
+    """The lists that conifer reads, a parent before its children; leaves have the feature −2."""
+    names = ("feature", "threshold", "value", "weight", "children_left", "children_right")
+    found: dict[str, list[Any]] = {name: [] for name in names}
+
+    def add(at: int) -> int:
+        place = len(found["feature"])
+        leaf = at < 0
+        feature = -2 if leaf else int(tree.feature[at])
+        of_node = (
+            feature,
+            0 if leaf else int(tree.threshold[at]),
+            float(tree.value[~at]) if leaf else 0.0,
+            [int(i == feature) for i in range(inputs)],
+            -1,
+            -1,
+        )
+        for name, value in zip(names, of_node, strict=True):
+            found[name].append(value)
+        if not leaf:
+            for name, child in (("children_left", tree.left[at]), ("children_right", tree.right[at])):
+                found[name][place] = add(int(child))
+        return place
+
+    add(0 if len(tree.feature) else ~0)
+    return found
+
+
+def _depth(tree: dict[str, list[Any]]) -> int:
+    depth = [0] * len(tree["feature"])
+    for node, children in enumerate(zip(tree["children_left"], tree["children_right"], strict=True)):
+        for child in children:
+            if child >= 0:
+                depth[child] = depth[node] + 1
+    return max(1, *depth) if depth else 1
+
+
+def _torch_network(fixed: FixedNetwork, layers: Sequence[tuple[int, FixedStep, bool]]) -> Any:
+    """The integers as numbers in torch's dense layers, which hls4ml reads."""
+    from collections import OrderedDict
+
+    import torch
+    from torch import nn
+
+    modules: OrderedDict[str, nn.Module] = OrderedDict()
+    for number, (place, exact, relu) in enumerate(layers):
+        weight, bias, before, digits = _numbers(fixed, place, exact)
+        layer = nn.Linear(weight.shape[1], weight.shape[0]).double()
+        with torch.no_grad():
+            layer.weight.copy_(torch.from_numpy(weight * 2.0**-digits))
+            layer.bias.copy_(torch.from_numpy(bias * 2.0 ** -(before + digits)))
+        modules[f"dense{number}"] = layer
+        if relu:
+            modules[f"relu{number}"] = nn.ReLU()
+    return nn.Sequential(modules).eval()
+
+
+def _numbers(
+    fixed: FixedNetwork, place: int, exact: FixedStep
+) -> tuple[NDArray[np.float64], NDArray[np.float64], int, int]:
+    """Integers of weights and biases, and fraction bits of the layer's input and of its weights."""
+    assert exact.weight is not None
+    assert exact.bias is not None
+    before = fixed.fractions[place]
+    return exact.weight.astype(np.float64), exact.bias.astype(np.float64), before, exact.round + exact.fraction - before
+
+
+def _common(fixed: FixedNetwork) -> dict[str, Any]:
+    return {
+        "Precision": {"default": _type(fixed.bits, fixed.input_fraction)},
+        "ReuseFactor": 1,
+        "Strategy": "Latency",
+        "BramFactor": 1_000_000_000,
+        "TraceOutput": False,
+        "ChannelsLastConversion": "full",  # torch has weights the other way round
+        "TransposeOutputs": False,
+    }
+
+
+def _precisions(fixed: FixedNetwork, layers: Sequence[tuple[int, FixedStep, bool]]) -> dict[str, Any]:
+    """Types of every layer: sums are exact, results rounded to nearest (halves up) and saturated, as ours are."""
+    words: dict[str, Any] = {"input_1": {"Precision": {"result": _type(fixed.bits, fixed.input_fraction)}}}
+    for number, (place, exact, relu) in enumerate(layers):
+        weight, bias, before, digits = _numbers(fixed, place, exact)
+        largest = np.abs(weight).sum(axis=1) * 2.0 ** (fixed.bits - 1) + np.abs(bias)
+        sum_bits = int(largest.max()).bit_length() + 1
+        result = _type(fixed.bits, exact.fraction, ",AP_RND,AP_SAT")
+        words[f"dense{number}"] = {
+            "Precision": {
+                "weight": _type(fixed.bits, digits),
+                "bias": _type(max(2, int(np.abs(bias).max()).bit_length() + 1), before + digits),
+                "accum": _type(sum_bits, before + digits),
+                "result": result,
+            },
+            "ReuseFactor": 1,
+            "Strategy": "Latency",
+        }
+        if relu:
+            words[f"relu{number}"] = {"Precision": {"result": _type(fixed.bits, exact.fraction)}, "ReuseFactor": 1}
+    return words
+
+
+def _type(bits: int, fraction: int, modes: str = "") -> str:
+    """A signed type of so many bits, so many of them fraction bits."""
+    return f"ap_fixed<{bits},{bits - fraction}{modes}>"
+
+
+def _copy_headers(folder: Path) -> None:
+    found = importlib.util.find_spec("hls4ml")
+    if found is None or not found.submodule_search_locations:
+        raise _missing("hls4ml")
+    shutil.copytree(Path(found.submodule_search_locations[0]) / "templates" / "vivado" / HEADERS, folder)
+
+
+def _needed(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise _missing(module.partition(".")[0]) from error
+
+
+def _missing(package: str) -> MissingDependencyError:
+    return MissingDependencyError(f"{package} writes the project for an FPGA; install it: pip install 'fivesigma[hls]'")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Both tools print as they go."""
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
