@@ -11,6 +11,7 @@ import builtins
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,14 +68,17 @@ class _File:
 
 
 def forked(work: Callable[[], Any]) -> int:
-    """Exit status of the work, done in a copy of this process."""
+    """Exit status of the work, done in a copy of this process, which says what stopped it."""
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
             work()
             status = 0
+        except BaseException:
+            traceback.print_exc()
         finally:
+            sys.stderr.flush()
             os._exit(status)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
