@@ -91,8 +91,7 @@ class Server:
 
     def _every_thread_stopped(self) -> bool:
         states = [
-            path.read_text().rpartition(")")[2].split()[0]
-            for path in Path(f"/proc/{self.process.pid}/task").glob("*/stat")
+            path.read_text().rpartition(")")[2].split()[0] for path in Path(f"/proc/{self.process.pid}/task").glob("*/stat")
         ]
         return all(state == "T" for state in states)
 

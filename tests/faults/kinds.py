@@ -94,8 +94,7 @@ def _page_checksums(wanted: bool) -> Iterator[None]:
         return add(self, sink, content, length)
 
     def description(self: Any) -> bytes:
-        number: bytes = ntuple_writer._rntuple_page_num_elements_format.pack(-self.num_entries)
-        return number + self.locator.serialize()
+        return bytes(ntuple_writer._rntuple_page_num_elements_format.pack(-self.num_entries) + self.locator.serialize())
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(uproot.compression, "compress", page)

@@ -32,12 +32,17 @@ def in_bounded_memory(work: Callable[[], None]) -> None:
     assert forked(limited) == 0
 
 
+def whole(path: Path) -> None:
+    """Read all of it."""
+    found = open_events(path)
+    for part in found.partitions():
+        found.read(part, ["pt", "event", "track_pt"])
+
+
 def refused(path: Path) -> None:
     """By an error of ours, which no lack of memory caused."""
     with pytest.raises(FileFormatError) as caught:
-        found = open_events(path)
-        for part in found.partitions():
-            found.read(part, ["pt", "event", "track_pt"])
+        whole(path)
     assert caught.value.file == path
     cause: BaseException | None = caught.value
     while cause is not None:
