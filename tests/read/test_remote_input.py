@@ -267,7 +267,8 @@ def test_the_ends_are_all_that_a_scan_fetches_of_a_large_file(
 
     def read(self: Any, start: int, stop: int, expected: Status) -> bytes:
         asked.append((start, stop))
-        return right(self, start, stop, expected)
+        content: bytes = right(self, start, stop, expected)
+        return content
 
     monkeypatch.setattr(source, "read", read)
     sent = bytes_sent(server)
