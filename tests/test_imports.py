@@ -11,7 +11,19 @@ from pathlib import Path
 import fivesigma
 
 ALL = frozenset(
-    ["torch", "sklearn", "scipy", "matplotlib", "numba", "lightgbm", "awkward", "uproot", "pyarrow", "h5py"]
+    [
+        "torch",
+        "sklearn",
+        "scipy",
+        "scipy.stats",
+        "matplotlib",
+        "numba",
+        "lightgbm",
+        "awkward",
+        "uproot",
+        "pyarrow",
+        "h5py",
+    ]
 )
 READING = frozenset({"awkward", "uproot", "pyarrow", "h5py"})
 COMPILED = frozenset({"numba", "scipy"})
@@ -27,7 +39,10 @@ STEPS: tuple[tuple[str, frozenset[str]], ...] = (
         READING | COMPILED,
     ),
     ("import fivesigma.study, fivesigma.deploy, fivesigma.explain", READING | COMPILED),
-    ("ESTIMATORS['boosted-trees']; ESTIMATORS['likelihood-ratio']", READING | COMPILED | {"sklearn", "lightgbm"}),
+    (
+        "ESTIMATORS['boosted-trees']; ESTIMATORS['likelihood-ratio']",
+        READING | COMPILED | {"scipy.stats", "sklearn", "lightgbm"},
+    ),
 )
 
 PRELUDE = f"""

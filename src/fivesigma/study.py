@@ -345,6 +345,7 @@ def recipes_of(definition: StudyDefinition) -> list[Recipe]:
             domain=model.domain,
             train_on=model.train_on,
             warm_start=model.warm_start,
+            stream=model.stream,
         )
         for name, model in definition.models.items()
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,37 @@ def test_an_unwritable_output_is_named(
     (tmp_path / "file").write_text("")
     assert call(monkeypatch, "run", "w-tagging", "--output", str(tmp_path / "file" / "run")) == 1
     assert "cannot make the run directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["inspect", "convert", "fit", "run"])
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda content: content[:-9], "truncated"),
+        (lambda content: b"<html>", "not a ROOT file: an HTML page"),
+        (lambda content: content[:16] + bytes(4) + content[20:], "was not closed"),
+        (None, "no such file"),
+    ],
+    ids=["short", "HTML", "not closed", "gone"],
+)
+def test_a_file_that_cannot_be_trusted_ends_every_verb_with_its_name(
+    few_jets: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    verb: str,
+    damage: Callable[[bytes], bytes] | None,
+    said: str,
+) -> None:
+    path = tmp_path / "a.root"
+    if damage is not None:
+        path.write_bytes(damage(few_jets.read_bytes()))
+    words = ["w-tagging", "--input", f"jets={path}", "--output", str(tmp_path / "run"), "--quiet", "--workers", "1"]
+    assert call(monkeypatch, verb, *([str(path)] if verb == "inspect" else words)) == 1
+    answer = capsys.readouterr().err
+    assert said in answer
+    assert f"file:   {path}" in answer
+    assert not list(tmp_path.glob("run/dataset/*"))
 
 
 def test_an_unknown_simulation_lists_the_known(

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import uproot
 from tests.dataset.test_convert import changed, folder_bytes
 
 from fivesigma.core.engine import Engine, InProcess, Outcome, Task
 from fivesigma.core.errors import ConfigError, FileFormatError, WorkerError
 from fivesigma.core.processes import Processes
-from fivesigma.dataset import Conversion, Dataset, convert, scan_inputs
+from fivesigma.dataset import Conversion, Dataset, Sample, convert, scan_inputs
 from fivesigma.dataset.entry_range import EntryRange
 
 JetWriter = Callable[..., Path]
@@ -24,12 +25,13 @@ JetWriter = Callable[..., Path]
 
 @dataclass(frozen=True)
 class FirstAttemptDies(Task[Any]):
-    """A task whose first process is killed: after the work, before anybody hears of it."""
+    """A task whose first process gets a signal: after the work, before anybody hears of it."""
 
     number: int
     task: Task[Any]
     mark: Path
     again: bool = False  # also every other attempt
+    signal: int = signal.SIGSEGV
 
     @property
     def place(self) -> Any:
@@ -39,7 +41,7 @@ class FirstAttemptDies(Task[Any]):
         value = self.task.run()
         if self.again or not self.mark.exists():
             self.mark.touch()
-            os.kill(os.getpid(), signal.SIGSEGV)
+            os.kill(os.getpid(), self.signal)
         return value
 
 
@@ -51,11 +53,12 @@ class Killing:
     folder: Path
     chosen: Callable[[EntryRange], bool] = lambda task: True
     always: bool = False
+    signal: int = signal.SIGSEGV
 
     def run(self, tasks: Any) -> Any:
         given = list(tasks)
         wrapped = [
-            FirstAttemptDies(i, task, self.folder / f"{i}.died", self.always)
+            FirstAttemptDies(i, task, self.folder / f"{i}.died", self.always, self.signal)
             if isinstance(task, EntryRange) and self.chosen(task)
             else task
             for i, task in enumerate(given)
@@ -63,6 +66,30 @@ class Killing:
         for outcome in self.engine.run(wrapped[::-1]):
             task = outcome.task.task if isinstance(outcome.task, FirstAttemptDies) else outcome.task
             yield Outcome(task, outcome.value, outcome.error)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_any_number_of_workers_gives_the_same_bytes(jets: Conversion, tmp_path: Path, workers: int) -> None:
+    convert(jets, tmp_path / "whole")
+    convert(jets, tmp_path / "out", engine=Processes(workers))
+    assert folder_bytes(tmp_path / "out") == folder_bytes(tmp_path / "whole")
+
+
+def test_a_stalled_reader_is_refused_or_left_out_by_name(jets: Conversion, tmp_path: Path) -> None:
+    """It stops, as one that waits for a disk that is gone; the file is in the list of what was left out."""
+    late = Processes(1, deadline_s=3, retries=1)
+    engine = Killing(late, tmp_path, lambda task: task.file == 1, always=True, signal=signal.SIGSTOP)
+    with pytest.raises(
+        WorkerError, match=r"entries 0 to 100: the reader was not done after 3 s \(2 attempts\)"
+    ) as caught:
+        convert(jets, tmp_path / "out", engine=engine)
+    assert caught.value.file == jets.samples[0].files[1]
+    engine = replace(engine, engine=replace(late, retries=0))
+    dataset = convert(changed(jets, max_loss=0.4), tmp_path / "allowed", engine=engine)
+    (skipped,) = dataset.ledger.skipped
+    assert (skipped.file, skipped.entries) == (jets.samples[0].files[1], 100)
+    assert "the reader was not done after 3 s" in skipped.reason
+    assert [file.file for file in dataset.ledger.files] == [jets.samples[0].files[0], jets.samples[1].files[0]]
 
 
 def test_processes_in_another_order_and_some_killed(jets: Conversion, tmp_path: Path) -> None:
@@ -128,6 +155,78 @@ def test_out_of_memory_is_survived_by_smaller_pieces(
     monkeypatch.setattr("fivesigma.dataset.entry_range._MIN_PIECE", 1000)
     with pytest.raises(WorkerError, match=r"(?s)entries 0 to 200: not enough memory.*w1.root.*tree: +jets"):
         convert(many, tmp_path / "refused")
+
+
+@dataclass(frozen=True)
+class Recorded(Task[Any]):
+    """An entry range; in how many pieces it is tried is a line in a log."""
+
+    task: EntryRange
+    log: Path
+
+    @property
+    def place(self) -> Any:
+        return self.task.place
+
+    def smaller(self) -> Any:
+        fewer = self.task.smaller()
+        return None if fewer is None else replace(self, task=fewer)
+
+    def run(self) -> Any:
+        with open(self.log, "a") as log:
+            log.write(f"{self.task.pieces}\n")
+        return self.task.run()
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Gives recorded tasks to another engine."""
+
+    engine: Engine
+    log: Path
+
+    def run(self, tasks: Any) -> Any:
+        wrapped = (Recorded(task, self.log) if isinstance(task, EntryRange) else task for task in tasks)
+        for outcome in self.engine.run(wrapped):
+            task = outcome.task.task if isinstance(outcome.task, Recorded) else outcome.task
+            yield Outcome(task, outcome.value, outcome.error)
+
+
+@dataclass(frozen=True)
+class DataInUse(Task[int]):
+    """MiB that a process has allocated that is ready to convert."""
+
+    events: Any
+
+    @property
+    def place(self) -> Any:
+        return None
+
+    def run(self) -> int:
+        (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmData"))
+        return int(line.split()[1]) >> 10
+
+
+def test_a_process_that_the_system_gives_too_little_memory_reads_smaller_pieces(tmp_path: Path) -> None:
+    """40 columns of 100,000 doubles, 32 MB; a process has room for half of them."""
+    n, names = 100_000, tuple(f"x{i}" for i in range(40))
+    numbers = np.arange(n, dtype=np.float64)
+    with uproot.recreate(tmp_path / "a.root", compression=uproot.LZ4(1)) as file:
+        tree = file.mktree("t", {"event": np.int64, **dict.fromkeys(names, np.float64)})
+        for start in range(0, n, 5_000):
+            some = numbers[start : start + 5_000]
+            tree.extend({"event": some.astype(np.int64), **{name: some + i for i, name in enumerate(names)}})
+    sample = Sample(name="a", files=(str(tmp_path / "a.root"),), label="event % 2")
+    conversion = Conversion(samples=(sample,), columns=names, identity=("event",), selection={"few": "event < 100"})
+    inputs = scan_inputs(conversion)
+    (used,) = (outcome.result() for outcome in Processes(1).run([DataInUse(inputs)]))
+    whole = convert(conversion, tmp_path / "whole", inputs)
+    engine = Recording(Processes(1, memory_limit_mb=used + 18), tmp_path / "log")
+    dataset = convert(conversion, tmp_path / "out", inputs, engine=engine)
+    assert folder_bytes(dataset.path) == folder_bytes(whole.path)
+    pieces = [int(line) for line in (tmp_path / "log").read_text().split()]
+    assert pieces == [4**i for i in range(len(pieces))]
+    assert 1 < len(pieces) < 5
 
 
 def test_a_crashing_file_is_named_and_kept_work_is_kept(jets: Conversion, tmp_path: Path) -> None:

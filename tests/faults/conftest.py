@@ -9,16 +9,9 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import pytest
-import uproot
 from tests.faults.damaged import Flips
+from tests.faults.kinds import ROOT_KINDS, write_kind
 
-CODECS: dict[str, Any] = {
-    "uncompressed": None,
-    "zlib": uproot.ZLIB(4),
-    "lzma": uproot.LZMA(4),
-    "lz4": uproot.LZ4(4),
-    "zstd": uproot.ZSTD(4),
-}
 ENTRIES = 600
 
 
@@ -33,22 +26,7 @@ def own_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "pt": np.round(rng.exponential(50.0, ENTRIES)).astype(np.float32),
         "jet_pt": ak.unflatten(np.round(rng.exponential(50.0, int(counts.sum()))).astype(np.float32), counts),
     }
-    types = {name: "var * float32" if name == "jet_pt" else column.dtype for name, column in columns.items()}
-    files = {}
-    for codec, compression in CODECS.items():
-        for container in ("ttree", "rntuple"):
-            path = folder / f"{container}-{codec}.root"
-            with uproot.recreate(path, compression=compression) as file:
-                parts = [{name: column[i : i + 200] for name, column in columns.items()} for i in (0, 200, 400)]
-                if container == "ttree":
-                    tree = file.mktree("events", types)
-                    tree.extend(parts[0])
-                else:
-                    tree = file.mkrntuple("events", parts[0])
-                for part in parts[1:]:
-                    tree.extend(part)
-            files[f"{container}-{codec}"] = path
-    return files
+    return {kind: write_kind(folder / kind, kind, columns, parts=3) for kind in ROOT_KINDS}
 
 
 @pytest.fixture

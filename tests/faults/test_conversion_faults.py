@@ -3,9 +3,11 @@
 # ruff: noqa: F811  fixtures of another folder are imported by name
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,13 +16,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import uproot
 from tests.dataset.conftest import jets, write_jets  # noqa: F401
 from tests.dataset.test_convert import changed, folder_bytes, with_files
-from tests.faults.conversion_killed import forked
+from tests.faults.conversion_killed import arm, forked
 
 from fivesigma.core.errors import DatasetError, NoEventsError, OutputError, ResumeError
-from fivesigma.dataset import Conversion, convert
+from fivesigma.dataset import Conversion, Sample, convert, shards
 from fivesigma.dataset.code import code_digests
+from fivesigma.read import open_events, write_manifest
 
 JetWriter = Callable[..., Path]
 
@@ -75,6 +79,60 @@ def test_a_quota_ends_in_words_and_leaves_no_final_name(jets: Conversion, tmp_pa
     assert folder_bytes(tmp_path / "out") == folder_bytes(tmp_path / "whole")
 
 
+def test_a_full_disk_ends_in_words(jets: Conversion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system's own full device takes the bytes of the second shard."""
+    opened = []
+
+    def on_a_full_disk(path: Any, mode: str = "r") -> Any:
+        opened.append(Path(path))
+        Path(path).touch()
+        return open("/dev/full" if len(opened) == 2 else path, mode)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shards, "open", on_a_full_disk, raising=False)
+        with pytest.raises(OutputError, match=r"cannot write .*000001.bin: No space left on device; choose another"):
+            convert(jets, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert [path.name for path in tmp_path.glob(".out.partial/**/*.bin")] == ["000000.bin"]
+    assert folder_bytes(convert(jets, tmp_path / "out").path) == folder_bytes(convert(jets, tmp_path / "whole").path)
+
+
+@pytest.mark.parametrize(
+    ("operation", "number", "words"),
+    [
+        ("fsync", errno.EDQUOT, "Disk quota exceeded"),
+        ("fsync", errno.EIO, "Input/output error"),
+        ("replace", errno.EROFS, "Read-only file system"),
+    ],
+)
+def test_a_disk_that_takes_no_more_ends_in_words(
+    jets: Conversion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operation: str, number: int, words: str
+) -> None:
+    """At each such operation of a conversion, the last of which gives the dataset its name."""
+    real, calls = getattr(os, operation), iter(range(100))
+
+    def failing(*paths: Any) -> Any:
+        if next(calls) == after:
+            raise OSError(number, os.strerror(number))
+        return real(*paths)
+
+    for after in range(0, 100, 3):
+        calls = iter(range(100))
+        output = tmp_path / f"{after}"
+        with monkeypatch.context() as patch:
+            patch.setattr(os, operation, failing)
+            try:
+                convert(jets, output)
+                break
+            except OutputError as error:
+                assert words in str(error)  # noqa: PT017
+        assert not output.exists()
+        assert not list(tmp_path.glob(f".{after}.partial/**/.*.partial"))
+        convert(jets, output)
+    assert after > 9
+    assert len({str(folder_bytes(tmp_path / f"{i}")) for i in range(0, after, 3)}) == 1
+
+
 def test_a_place_that_cannot_be_written(jets: Conversion) -> None:
     with pytest.raises(OutputError, match="cannot write /proc/"):
         convert(jets, "/proc/fivesigma/out")
@@ -115,6 +173,24 @@ def test_changed_code_is_refused_with_the_module(
     assert str(caught.value).count(" there, ") == 1
 
 
+def test_code_that_changed_halfway_is_refused(
+    jets: Conversion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A conversion that was killed is not gone on with by another version."""
+
+    def die() -> None:
+        arm("replace", 4)
+        convert(jets, tmp_path / "out")
+
+    assert forked(die) == -signal.SIGKILL
+    before = code_digests()
+    with monkeypatch.context() as patch:
+        patch.setattr("fivesigma.dataset.inputs.code_digests", lambda: {**before, "read/basket.py": "0"})
+        with pytest.raises(ResumeError, match=r"code.read/basket.py: '[0-9a-f]{16}' there, '0' now(.|\n)*Delete it"):
+            convert(jets, tmp_path / "out")
+    assert len(convert(jets, tmp_path / "out")) > 150
+
+
 def test_optimised_python_and_the_c_locale_do_the_same(
     jets: Conversion,
     write_jets: JetWriter,
@@ -138,3 +214,47 @@ def test_optimised_python_and_the_c_locale_do_the_same(
     )  # fmt: skip
     assert done.stdout.split() == ["SplitError", "ResumeError", "DatasetError"], done.stderr
     assert folder_bytes(tmp_path / "out") == folder_bytes(tmp_path / "whole")
+
+
+NAMES = """
+import json
+import sys
+from fivesigma.dataset import Conversion, convert
+from fivesigma.read import open_events, write_manifest
+from fivesigma.core.errors import FivesigmaError
+
+conversion, output = Conversion.model_validate(json.loads(sys.argv[1])), sys.argv[2]
+convert(conversion, output)
+write_manifest(conversion.samples[0].files, output + ".json")
+try:
+    open_events(conversion.samples[0].files[0]).files[0].branch("caf")
+except FivesigmaError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("-O",)], ids=["python", "python -O"])
+def test_names_that_are_not_utf8_are_converted_in_the_c_locale(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """A branch called b"caf\\xe9", as Latin-1 has it: column, manifest, and what an error says of it."""
+    path = tmp_path / "a.root"
+    with uproot.recreate(path, compression=None) as file:
+        file.mktree("t", {"cafX": np.float64, "event": np.int64}).extend(
+            {"cafX": np.arange(50.0), "event": np.arange(50)}
+        )
+    path.write_bytes(path.read_bytes().replace(b"cafX", b"caf\xe9"))
+    name = b"caf\xe9".decode("utf-8", "surrogateescape")
+    sample = Sample(name="a", files=(str(path),), label="event % 2")
+    conversion = Conversion(samples=(sample,), columns=(name,), identity=("event",), step=20)
+    whole = convert(conversion, tmp_path / "whole")
+    np.testing.assert_array_equal(whole.column(name), np.arange(50.0))
+    write_manifest(path, tmp_path / "whole.json")
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, *options, "-c", NAMES, json.dumps(conversion.model_dump()), str(tmp_path / "out")],
+        capture_output=True, check=False, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert b"did you mean caf" in done.stdout
+    assert folder_bytes(tmp_path / "out") == folder_bytes(tmp_path / "whole")
+    assert (tmp_path / "out.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
+    open_events(path, manifest=tmp_path / "out.json")

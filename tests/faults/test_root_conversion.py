@@ -9,6 +9,7 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
+from tests.faults.kinds import events, write_kind
 
 from fivesigma.core.errors import BranchTypeError, FileFormatError, MissingBranchError
 from fivesigma.dataset import Conversion, Sample, convert
@@ -38,6 +39,18 @@ def test_the_ledger_says_what_no_checksum_covers(
     covered = convert(conversion(path, manifest=str(tmp_path / "manifest.json")), tmp_path / "covered")
     assert covered.ledger.files[0].unprotected == ()
     assert covered.config_hash == dataset.config_hash  # a manifest checks the input, it does not change the dataset
+
+
+@pytest.mark.parametrize("container", ["ttree", "rntuple"])
+def test_the_ledger_tells_the_branches_of_a_file_apart(tmp_path: Path, container: str) -> None:
+    """Fault 6: what LZ4 does not make smaller is stored as it is, without a checksum."""
+    path = write_kind(tmp_path / "a", f"{container}-lz4", events(mass=np.zeros(600, np.float32)))
+    dataset = convert(conversion(path, columns=("pt", "mass")), tmp_path / "out")
+    assert dataset.ledger.files[0].unprotected == ("pt",)
+    assert "unprotected in 1 of 1 files (no checksum): pt" in dataset.ledger.cut_flow()
+    unchecked = write_kind(tmp_path / "a", f"{container}-zstd", events(mass=np.zeros(600, np.float32)))
+    everything = convert(conversion(unchecked, columns=("pt", "mass")), tmp_path / "all")
+    assert set(everything.ledger.files[0].unprotected) == {"pt", "mass", "event"}
 
 
 def test_a_damaged_file_is_refused_with_its_branch(own_files: dict[str, Path], tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import uproot
 from tests.faults.damaged import Flips, read_all, silent_changes
+from tests.faults.kinds import CODECS, ROOT_KINDS
 
 from fivesigma.core.errors import FileFormatError
 from fivesigma.read import inspect, open_events
@@ -20,7 +21,6 @@ from fivesigma.read.header import check_header
 from fivesigma.read.root import scan, trees_in
 
 SEEK_FREE = 16  # place in the header of files below 2 GB
-CODECS = ("uncompressed", "zlib", "lzma", "lz4", "zstd")
 
 
 @pytest.mark.parametrize("container", ["ttree", "rntuple"])
@@ -35,6 +35,27 @@ def test_a_short_file_is_refused_at_the_scan(
         path.write_bytes(content[:size])
         with pytest.raises(FileFormatError, match=r"truncated: .* bytes, but its header says .* are missing"):
             scan(path)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_early_branches_of_a_short_file_read_in_uproot_and_not_here(
+    own_files: dict[str, Path], tmp_path: Path, codec: str
+) -> None:
+    """uproot writes the tree's description first and then the baskets: without the last, all but it are there."""
+    whole = own_files[f"ttree-{codec}"]
+    with uproot.open(whole) as file:
+        last = max(int(branch.member("fBasketSeek")[2]) for branch in file["events"].branches)
+        expected = file["events"]["event"].array(library="np")
+    path = tmp_path / "short.root"
+    path.write_bytes(whole.read_bytes()[: last + 20])
+    with uproot.open(path) as file:
+        assert file["events"].num_entries == len(expected)
+        np.testing.assert_array_equal(file["events"]["event"].array(library="np"), expected)
+        with pytest.raises(OSError, match="expected Chunk of length"):
+            file["events"]["jet_pt"].array()
+    with pytest.raises(FileFormatError, match="truncated") as caught:
+        open_events(path)
+    assert caught.value.file == path
 
 
 def keys_pointer(path: Path) -> int:
@@ -57,10 +78,11 @@ def test_what_is_not_root_is_shown(tmp_path: Path, content: bytes) -> None:
         open_events(path)
 
 
-def test_a_file_that_was_not_closed(own_files: dict[str, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ROOT_KINDS)
+def test_a_file_that_was_not_closed(own_files: dict[str, Path], tmp_path: Path, kind: str) -> None:
     """ROOT writes the free list, the keys and the end of the file when it closes it."""
-    content = own_files["ttree-zlib"].read_bytes()
-    keys = keys_pointer(own_files["ttree-zlib"])
+    content = own_files[kind].read_bytes()
+    keys = keys_pointer(own_files[kind])
     path = tmp_path / "a.root"
     for damaged, message in (
         (content[:SEEK_FREE] + struct.pack(">i", 0) + content[SEEK_FREE + 4 :], "was not closed: its free list"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.faults.damaged import Flips
+from tests.faults.kinds import ROOT_KINDS
 
 from fivesigma.core.errors import FileFormatError
 from fivesigma.read import Manifest, open_events, read_manifest, write_manifest
@@ -43,12 +44,10 @@ def test_no_flip_passes_in_our_own(own_files: dict[str, Path], tmp_path: Path, f
             refused(manifest, copy)
 
 
-@pytest.mark.parametrize("container", ["ttree", "rntuple"])
-def test_the_damaged_branch_and_its_entries_are_named(
-    own_files: dict[str, Path], tmp_path: Path, container: str
-) -> None:
-    """Also where reading stops before any checksum is reached."""
-    path = own_files[f"{container}-zstd"]
+@pytest.mark.parametrize("kind", ROOT_KINDS)
+def test_the_damaged_branch_and_its_entries_are_named(own_files: dict[str, Path], tmp_path: Path, kind: str) -> None:
+    """A flipped bit and a zeroed basket or page; also where reading stops before any checksum is reached."""
+    path = own_files[kind]
     manifest = write_manifest(path, tmp_path / "manifest.json")
     parts = [part for part in manifest.files[0].parts if part.branch == "pt"]
     assert [(part.start, part.stop) for part in parts] == [(0, 200), (200, 400), (400, 600)]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import uproot
 from tests.faults.damaged import Flips, read_all, silent_changes
+from tests.faults.kinds import CHECKED, CODECS
 
 from fivesigma.core.errors import FileFormatError
 from fivesigma.read.page_checksum import FieldPages
@@ -19,6 +20,7 @@ THIRD_PARTY = (
     "test_extension_columns_rntuple_v1-0-0-0",  # deferred columns
 )
 ANCHOR_BYTES = 64 + 8  # with its checksum
+CHECKSUM_BYTES = 8
 
 
 def pages_of(path: Path) -> list[tuple[int, int]]:
@@ -69,6 +71,32 @@ def test_a_zeroed_page_names_field_entries_and_place(shared_data: Path, tmp_path
     assert (caught.value.branch, caught.value.tree) == ("Muon_pt", "Events")
     assert f"{page.nbytes:,} bytes at byte {page.seek:,}" in caught.value.cause
     read_range(damaged, 0, 1000, ["Muon_eta"])  # the others are as they were
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_no_flip_anywhere_is_silent_in_any_codec(own_files: dict[str, Path], flips: Flips, codec: str) -> None:
+    path = own_files[f"{CHECKED}-{codec}"]
+    assert silent_changes(flips(path, [(0, path.stat().st_size)], 200), read_all(path)) == []
+    assert silent_changes(flips(path, pages_of(path), 200), read_all(path)) == []
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_every_page_is_missed_when_it_is_zeroed(own_files: dict[str, Path], tmp_path: Path, codec: str) -> None:
+    """With and without its checksum; uproot gives zeros where nothing is compressed."""
+    path = own_files[f"{CHECKED}-{codec}"]
+    pages = pages_of(path)
+    assert len(pages) == 3 * 4  # clusters; event, pt, and lengths and values of jet_pt
+    copy = tmp_path / "zeroed.root"
+    for start, stop in pages:
+        for end in (stop, stop - CHECKSUM_BYTES):
+            content = path.read_bytes()
+            copy.write_bytes(content[:start] + bytes(end - start) + content[end:])
+            with pytest.raises(FileFormatError, match=r"checksum of a page of entries \d+ to \d+ differs") as caught:
+                read_all(copy)
+            assert caught.value.branch in {"event", "pt", "jet_pt"}
+    if codec == "uncompressed":
+        with uproot.open(copy) as file:
+            assert any(not file["events"][name].array(library="np")[-1] for name in ("event", "pt"))
 
 
 @pytest.mark.shared_data

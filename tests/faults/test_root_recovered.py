@@ -1,6 +1,6 @@
 """Fault 3: files of a writer that was killed, recovered by ROOT or not.
 
-``data/killed.root`` was written by ROOT 6.40 as below and killed; ``recovered.root`` is a copy that was opened for update,
+``data/killed.root`` was written by ROOT 6.40/00 as below and killed; ``recovered.root`` is a copy that was opened for update,
 upon which `TFile::Recover` found the description of the tree that was saved after 200 of 500 entries; ``merged.root`` is
 that, copied by `TFileMerger` (`hadd`)::
 
@@ -16,6 +16,7 @@ that, copied by `TFileMerger` (`hadd`)::
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,12 @@ from fivesigma.read.header import check_header
 from fivesigma.read.root import read_range, scan
 
 DATA = Path(__file__).with_name("data")
+
+
+@pytest.mark.parametrize("name", ["killed", "recovered", "merged"])
+def test_the_files_are_of_the_version_that_the_documentation_names(name: str) -> None:
+    (version,) = struct.unpack_from(">i", (DATA / f"{name}.root").read_bytes(), 4)
+    assert version == 64000  # 6.40/00
 
 
 def test_a_killed_writers_file_was_not_closed() -> None:

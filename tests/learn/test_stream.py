@@ -173,8 +173,22 @@ def test_an_input_that_is_not_finite_is_named_with_its_row(tmp_path: Path) -> No
 
 def test_a_loss_that_is_not_finite_names_the_batch(dataset: Dataset) -> None:
     model = DenseClassifier(**OPTIONS, learning_rate=1e30, optimiser="sgd", batch_norm=False)
-    with pytest.raises(ModelError, match=r"the loss is (nan|inf) in batch \d+ of \d+, epoch 1"):
+    with pytest.raises(ModelError, match=r"the loss is (nan|inf) in batch \d+ of \d+, epoch 1.*\d of '[abc]', "):
         model.fit_stream(loader_of(dataset))
+
+
+def test_a_loss_that_is_not_finite_names_the_most_extreme_input_and_weight(tmp_path: Path) -> None:
+    """Finite as it is, a square of it is not."""
+    b = np.random.default_rng(2).normal(size=500).astype(np.float32)
+    b[321] = 1e25
+    dataset = small_jets(tmp_path, 500, b=b)
+    weight = np.where(np.arange(500) == 321, 9.0, 1.0)
+    one_batch = loader_of(dataset, folds=None, batch_size=500, weight=weight)
+    model = DenseClassifier(**{**OPTIONS, "optimiser": "sgd"}, learning_rate=1e30, batch_norm=False)
+    with pytest.raises(
+        ModelError, match=r"1e\+25 of 'b', 22\.4 times its root mean square, and a weight of 8\.86 times"
+    ):
+        model.fit_stream(one_batch)
 
 
 def test_weights_and_batch_sizes_that_cannot_be_meant(dataset: Dataset) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -27,12 +29,13 @@ from fivesigma.core.errors import (
 )
 from fivesigma.core.integrity import file_digest
 from fivesigma.core.jagged import Jagged
-from fivesigma.read import inspect, open_events
+from fivesigma.read import inspect, open_events, write_manifest
 from fivesigma.read.files import find_files
 from fivesigma.read.https import HttpSource
 from fivesigma.read.remote import ENDS
 from fivesigma.read.remote_options import RemoteOptions
 from fivesigma.read.remote_source import Status
+from fivesigma.read.xrootd import XRootDSource
 
 pytestmark = pytest.mark.servers
 
@@ -41,6 +44,9 @@ ENDS_ONLY = RemoteOptions(deadline_s=20, retries=1, back_off_s=0.001, digest="en
 N = 4_000
 FORMATS = ("ttree.root", "rntuple.root", "table.parquet", "arrays.h5")
 NAMES = ("event", "pt", "track_pt")
+MEBIBYTE = 1 << 20
+LARGE = 20 * MEBIBYTE  # bytes of values
+MOST_SCANNED = 6 * MEBIBYTE  # two ends, and a block of 256 KiB at each place where a key or a page header is looked at
 
 
 def write(path: Path, seed: int = 1, n: int = N) -> Path:
@@ -243,3 +249,89 @@ def test_a_remote_file_is_not_read_as_a_whole(servers: dict[str, Server], count_
     scanned = count_bytes()
     events.read(next(events.partitions(50_000)), ["x7"])
     assert count_bytes() - scanned < size / 20
+
+
+@pytest.mark.parametrize("kind", ["nginx", "xrootd"])
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_ends_are_all_that_a_scan_fetches_of_a_large_file(
+    servers: dict[str, Server], kind: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 20 MiB the first and the last, and what says where values stand; by ranges only, as the server tells, too."""
+    server, source = servers[kind], HttpSource if kind == "nginx" else XRootDSource
+    right: Any = source.read
+    columns = {f"x{i}": np.random.default_rng(i).random(LARGE // 8 // 4) for i in range(4)}
+    path = write_large(server.folder / f"large-{name}", columns)
+    size = path.stat().st_size
+    assert size > LARGE
+    asked = []
+
+    def read(self: Any, start: int, stop: int, expected: Status) -> bytes:
+        asked.append((start, stop))
+        content: bytes = right(self, start, stop, expected)
+        return content
+
+    monkeypatch.setattr(source, "read", read)
+    sent = bytes_sent(server)
+    events = open_events(f"{server.url}{path.name}", remote=ENDS_ONLY)
+    assert events.files[0].xxh3.startswith(ENDS)
+    scanned = sum(stop - start for start, stop in asked)
+    assert 2 * MEBIBYTE <= scanned < MOST_SCANNED
+    assert all(stop - start < size / 4 for start, stop in asked)
+    column = events.read(next(events.partitions(1_000)), ["x2"])["x2"]
+    np.testing.assert_array_equal(column, columns["x2"][:1_000])
+    fetched = sum(stop - start for start, stop in asked)
+    assert fetched < size / 2
+    if kind == "nginx":
+        late = time.monotonic() + 20
+        while len(answers := bytes_sent(server)[len(sent) :]) <= len(asked) and time.monotonic() < late:
+            time.sleep(0.01)  # it writes down what it has sent
+        assert {status for status, _ in answers} == {206}
+        assert fetched <= sum(length for _, length in answers) <= fetched + len(answers)  # one byte asks for the status
+
+
+def write_large(path: Path, columns: dict[str, Any]) -> Path:
+    """Columns in two pieces, uncompressed."""
+    if path.suffix == ".parquet":
+        pq.write_table(pa.table(columns), path, compression="none", use_dictionary=False, row_group_size=LARGE // 64)
+    elif path.suffix == ".h5":
+        with h5py.File(path, "w") as file:
+            for column, values in columns.items():
+                file.create_dataset(column, data=values, chunks=(LARGE // 64,))
+    else:
+        half = len(columns["x0"]) // 2
+        first, second = ({k: v[some] for k, v in columns.items()} for some in (slice(half), slice(half, None)))
+        with uproot.recreate(path, compression=None) as file:
+            if "rntuple" in path.name:
+                tree = file.mkrntuple("t", first)
+            else:
+                tree = file.mktree("t", dict.fromkeys(columns, "float64"))
+                tree.extend(first)
+            tree.extend(second)
+    path.chmod(0o644)
+    return path
+
+
+def bytes_sent(server: Server) -> list[tuple[int, int]]:
+    """Status and length of every answer of nginx until now, by its own account."""
+    log = server.folder.parent / "access.log"
+    return (
+        [(int(status), int(n)) for status, n in re.findall(r'" (\d{3}) (\d+) "', log.read_text())]
+        if log.exists()
+        else []
+    )
+
+
+def test_a_manifest_needs_every_byte(
+    servers: dict[str, Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is refused for a file of which only the ends are digested, and neither written nor believed."""
+    server = servers["nginx"]
+    write_manifest(server.folder / "ttree.root", tmp_path / "manifest.json")
+    url = f"{server.url}ttree.root"
+    assert open_events(url, manifest=tmp_path / "manifest.json", remote=QUICK).files[0].covered
+    with pytest.raises(ConfigError, match="a manifest needs the option `digest: full`"):
+        open_events(url, manifest=tmp_path / "manifest.json", remote=ENDS_ONLY)
+    monkeypatch.setenv("FIVESIGMA_REMOTE_DIGEST", "ends")
+    with pytest.raises(ConfigError, match="a manifest needs the option `digest: full`"):
+        write_manifest(url, tmp_path / "other.json")
+    assert not (tmp_path / "other.json").exists()

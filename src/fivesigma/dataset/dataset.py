@@ -18,6 +18,7 @@ from fivesigma.core.registry import unknown_name
 from fivesigma.dataset.ledger import Ledger
 from fivesigma.dataset.samples import FORMAT_VERSION
 from fivesigma.dataset.shards import Shard, fault_of, read_column
+from fivesigma.dataset.stored_column import StoredColumn
 
 DESCRIPTION = "dataset.json"
 SHARDS = "shards"
@@ -155,6 +156,12 @@ class Dataset:
             return self.columns[name]
         except KeyError as error:
             raise DatasetError(f"{self.path}: {error.args[0]}") from None
+
+    def stored(self, name: str) -> StoredColumn:
+        """The same column, of which only the rows that are asked for are read, each time anew; raises as `column`."""
+        if name not in self.schema:
+            raise DatasetError(f"{self.path}: {unknown_name('column', name, self.schema)}")
+        return StoredColumn(self.path / SHARDS, self._shards, f"column:{name}")
 
     @property
     def y(self) -> NDArray[np.int8]:

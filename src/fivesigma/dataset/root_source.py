@@ -24,7 +24,7 @@ from fivesigma.dataset.shuffle_buffer import GrowingArray
 from fivesigma.dataset.split import event_hash
 from fivesigma.read.events import Events, Partition
 from fivesigma.read.raw_branch import RawBranch
-from fivesigma.read.root import check_unchanged
+from fivesigma.read.root import check_unchanged, check_unchanged_meanwhile
 from fivesigma.read.schema import InputFile
 
 STEP = 20_000
@@ -97,9 +97,12 @@ class RootSource:
         check_unchanged(partition.file)
         passing, finite = self._passing[block], self.conversion.nan != "keep"
         if passing is None:
-            return interleaved(raw, partition.start, partition.stop, place, finite)
+            offsets = interleaved(raw, partition.start, partition.stop, place, finite)
+            check_unchanged_meanwhile(partition.file)
+            return offsets
         every = GrowingArray(group.dtype, len(group.names))
         offsets = interleaved(raw, partition.start, partition.stop, every.room, finite)
+        check_unchanged_meanwhile(partition.file)
         if offsets is None:
             return None
         every.claim(int(offsets[-1]))

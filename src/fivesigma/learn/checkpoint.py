@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from fivesigma.core.errors import ModelError, ResumeError
+from fivesigma.core.errors import ModelError, OutputError, ResumeError
 from fivesigma.core.integrity import atomic_path
 from fivesigma.core.progress import say
 from fivesigma.learn.distributed import ALONE, Ranks
@@ -63,7 +63,13 @@ class TrainingState:
 
 
 def write_checkpoint(folder: Path, state: TrainingState, fingerprint: str, ranks: Ranks = ALONE) -> None:
-    """Write atomically, on the first rank, and keep the one before: a kill at any time leaves one that is complete."""
+    """Write atomically, on the first rank, and keep the one before: a kill at any time leaves one that is complete.
+
+    Raises
+    ------
+    OutputError
+        if it cannot be written.
+    """
     tensors = {f"network/{name}": tensor for name, tensor in state.network.state_dict().items()}
     tensors |= {f"best/{name}": tensor for name, tensor in state.best_weights.items()}
     for index, values in state.optimiser.state_dict()["state"].items():
@@ -80,7 +86,10 @@ def write_checkpoint(folder: Path, state: TrainingState, fingerprint: str, ranks
     content |= {"format": FORMAT, "fingerprint": fingerprint, "digest": _digest(tensors)}
     path = Path(folder) / FILE_NAME
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"state": json.dumps(content)})
+        try:
+            save_file(tensors, temporary, metadata={"state": json.dumps(content)})
+        except SafetensorError as error:  # what a full disk is called there
+            raise OutputError(f"cannot write {path}: {error}; choose another folder for checkpoints") from error
         if path.is_file():
             os.replace(path, path.with_name(PREVIOUS))
 

@@ -29,6 +29,7 @@ from fivesigma.core.jagged import Column
 from fivesigma.core.progress import Advance, progress, say
 from fivesigma.core.provenance import versions
 from fivesigma.dataset import Dataset, WeightPolicy, apply_weight_policy, train_validation_test
+from fivesigma.dataset.stored_column import StoredColumn
 from fivesigma.features import FEATURES, Features, features_from_json
 from fivesigma.features.contract import flat_column
 from fivesigma.learn.conditions import Conditions
@@ -56,6 +57,7 @@ class Recipe:
     domain: str | None = None  # column that is 0 for labelled events, 1 for those whose labels are ignored
     train_on: str | None = None  # expression of the events to learn from
     warm_start: str | None = None  # model whose network of the same fold it begins with
+    stream: bool = False  # train on batches that are read from the shards
 
     @property
     def waits_for(self) -> int:
@@ -311,13 +313,17 @@ def fit_recipe(
 
     ``scores`` (event,) of other models are those that the recipe names; ``more_options`` go beside the recipe's own.
     """
+    if recipe.stream:
+        from fivesigma.learn.streaming import fit_streamed
+
+        return fit_streamed(recipe, dataset, weight, train, validation, more_options or {})
     conditions = Conditions.of(dataset, recipe.nuisances, recipe.domain, recipe.train_on)
     y = conditions.labels(dataset.y)
     train, validation = conditions.trained(train), conditions.validated(validation)
     inputs = ModelInputs.fit(recipe, dataset, train, weight, scores)
     X = inputs.of(train)
     policy = apply_weight_policy(recipe.weight_policy, y[train], weight[train], X.reshape(len(X), -1))
-    estimator = _build(recipe, inputs.features, more_options or {})
+    estimator = build_estimator(recipe, inputs.features, more_options or {})
     learnt = _learnt(estimator, y, dataset)
     held_out = None
     if validation.any():
@@ -335,7 +341,7 @@ class ModelInputs:
     """What one fold's model sees, made for some events at a time."""
 
     features: Features | None
-    columns: Mapping[str, Column]
+    columns: Mapping[str, Column | StoredColumn]
     scores: Sequence[NDArray[np.float32]]
 
     @classmethod
@@ -374,7 +380,8 @@ def _options(task: _Task) -> dict[str, Any]:
     return options
 
 
-def _build(recipe: Recipe, features: Features | None, more_options: Mapping[str, Any]) -> Any:
+def build_estimator(recipe: Recipe, features: Features | None, more_options: Mapping[str, Any]) -> Any:
+    """The recipe's estimator, not yet fitted; ``more_options`` go beside the recipe's own."""
     options = {**recipe.options, **more_options}
     shapes = getattr(features, "shapes", None)
     if shapes is not None:

@@ -120,7 +120,7 @@ def _epoch(
         rate = learning_rate((state.epoch * n_batches + state.batch) / (options.epochs * n_batches), options, losses)
         for group in state.optimiser.param_groups:
             group["lr"] = rate
-        state.loss_sum += _step(state, part, n_batches, options, device, loss, ranks) * part.size
+        state.loss_sum += _step(state, part, source, options, device, loss, ranks) * part.size
         state.batch += 1
         advance(part.size)
         every = options.checkpoint_batches
@@ -135,7 +135,7 @@ def _epoch(
 def _step(
     state: TrainingState,
     part: Part,
-    n_batches: int,
+    source: TrainingEvents,
     options: TrainingOptions,
     device: torch.device,
     loss: Loss,
@@ -148,21 +148,40 @@ def _step(
     summed = (loss(output.float(), y.to(device)) * weight.to(device)).sum() / part.size
     penalised = summed + options.l1 / ranks.world_size * l1_penalty(state.network) if options.l1 else summed
     if ranks.alone:
-        _require_finite(value := summed.item(), state, n_batches, options)
+        _require_finite(value := summed.item(), state, part, source, options)
     state.optimiser.zero_grad(set_to_none=True)
     penalised.backward()
     if not ranks.alone:
-        _require_finite(value := ranks.sum_gradients(state.network, summed), state, n_batches, options)
+        _require_finite(value := ranks.sum_gradients(state.network, summed), state, part, source, options)
     state.optimiser.step()
     return value
 
 
-def _require_finite(loss: float, state: TrainingState, n_batches: int, options: TrainingOptions) -> None:
+def _require_finite(
+    loss: float, state: TrainingState, part: Part, source: TrainingEvents, options: TrainingOptions
+) -> None:
     if not math.isfinite(loss):
         raise ModelError(
-            f"the loss is {loss} in batch {state.batch + 1} of {n_batches}, epoch {state.epoch + 1}; "
-            f"try a learning rate below {options.learning_rate:g} and look for extreme inputs or weights"
+            f"the loss is {loss} in batch {state.batch + 1} of {source.n_batches}, epoch {state.epoch + 1}; "
+            f"try a learning rate below {options.learning_rate:g} and look for extreme inputs or weights: "
+            f"{_most_extreme(part.events, source.names)}"
         )
+
+
+def _most_extreme(events: Events, names: tuple[str, ...]) -> str:
+    """What stands out in a batch: the input that is farthest from zero in units of its root mean square; a weight."""
+    X = events.X.double()
+    if not X.numel():
+        return "none of its events are on this rank"
+    values = X.reshape(-1, X.shape[-1]) if names or X.dim() == 2 else X.reshape(-1, 1)  # (value, input)
+    ratios = values.abs() / values.square().mean(dim=0).sqrt().clamp(min=torch.finfo(torch.double).tiny)
+    row, column = divmod(int(ratios.argmax()), values.shape[1])
+    called = repr(names[column]) if names else f"feature {column}" if values.shape[1] > 1 else "an input"
+    weight = events.weight[events.weight.abs().argmax()]
+    return (
+        f"the most extreme in this batch are {values[row, column]:g} of {called}, {ratios[row, column]:.3g} times its "
+        f"root mean square, and a weight of {weight:.3g} times the mean"
+    )
 
 
 def mean_loss(

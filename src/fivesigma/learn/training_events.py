@@ -52,6 +52,8 @@ class TrainingEvents(Protocol):
 
     n_batches: int
     """In an epoch, the same on every rank."""
+    names: tuple[str, ...]
+    """Of the inputs along their last axis, as far as they are known."""
 
     def __len__(self) -> int:
         """Events in an epoch, on all ranks together."""
@@ -75,6 +77,7 @@ class EventsInMemory:
     def __init__(self, events: Events, batch_size: int, ranks: Ranks) -> None:
         self.events, self.ranks = events, ranks
         self.n_batches = number_of_batches(len(events.y), batch_size)
+        self.names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.events.y)
@@ -162,7 +165,7 @@ class EventsOfLoader:
             raise ConfigError(f"the network learns {', '.join(missing)}: give them to the loader (`columns`)")
         self.loader, self.features, self.mean_weight, self.targets = loader, features, mean_weight, targets
         self.n_batches = loader.n_batches
-        self._inputs, self._names = _inputs_of(loader, features)
+        self._inputs, self.names = _inputs_of(loader, features)
 
     def __len__(self) -> int:
         return self.loader.n_events
@@ -223,7 +226,7 @@ class EventsOfLoader:
         wrong = np.argwhere(~np.isfinite(X))
         if len(wrong):
             event, *_, column = (int(i) for i in wrong[0])
-            name = self._names[column] if self._names else f"feature {column}"
+            name = self.names[column] if self.names else f"feature {column}"
             raise ModelError(
                 f"{name!r} is {X[tuple(wrong[0])]} in row {int(batch.row[event])} of the dataset ({where}, "
                 f"{len(wrong):,} such values in the batch); say `nan: drop` in the conversion, or cut such rows away"

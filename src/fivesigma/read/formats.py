@@ -92,4 +92,6 @@ def read_range(file: InputFile, start: int, stop: int, names: Sequence[str]) -> 
         see `fivesigma.read.root.read_range`.
     """
     reader = next(known for known in FORMATS if file.container in known.containers)
-    return reader.read_range(file, start, stop, names)
+    columns = reader.read_range(file, start, stop, names)
+    root.check_unchanged_meanwhile(file)
+    return columns

@@ -196,13 +196,14 @@ def _rows(path: FilePath, xxh3: str, start: int, stop: int, names: tuple[str, ..
     """Rows ``start`` to ``stop`` of some columns, from the row groups that hold them."""
     with _open(path) as file:
         sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
+        nothing = file.schema_arrow.empty_table().select(list(names))
     first = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
     groups = [i for i in range(len(sizes)) if first[i] < stop and first[i + 1] > start]
     parts = []
     for i in groups:
         begin, end = max(start - int(first[i]), 0), min(stop, int(first[i + 1])) - int(first[i])
         parts.append(_row_group(path, xxh3, i, names).slice(begin, end - begin))
-    return pa.concat_tables(parts)
+    return pa.concat_tables([nothing, *parts])
 
 
 @lru_cache(maxsize=1)

@@ -247,6 +247,18 @@ def check_unchanged(file: InputFile) -> None:
     refuse_change(file.path, Status(file.size, file.version), file.xxh3)
 
 
+def check_unchanged_meanwhile(file: InputFile) -> None:
+    """After reading: refuse a local file that changed while it was read; of a remote one every answer was compared.
+
+    Raises
+    ------
+    FileFormatError
+        see `check_unchanged`.
+    """
+    if not isinstance(file.path, RemotePath):
+        check_unchanged(file)
+
+
 def read_range(file: InputFile, start: int, stop: int, names: Sequence[str]) -> dict[str, Column]:
     """Entries ``start`` to ``stop`` (excluded) of the named branches, in native byte order.
 

@@ -94,6 +94,9 @@ class ModelWords(_Words):
     warm_start: str | None = Field(
         default=None, description="model whose network, of the same fold, this one begins with and trains on"
     )
+    stream: bool = Field(
+        default=False, description="train on batches read from the shards, on more events than memory holds; networks"
+    )
     options: dict[str, Any] = Field(default_factory=dict, description="arguments of the estimator")
     search: dict[str, tuple[Any, ...]] = Field(
         default_factory=dict,
@@ -359,6 +362,10 @@ def resolve_study(
         if check_options:
             accept_options("model", name, ESTIMATORS[model.estimator], model.options)
             _accept_conditions(name, model)
+            if model.stream:
+                from fivesigma.learn.streaming import refuse_unstreamable
+
+                refuse_unstreamable(name, model)
     return definition
 
 

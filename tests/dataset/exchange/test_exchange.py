@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zipfile
 from pathlib import Path
@@ -83,6 +84,20 @@ def test_flipped_bits_never_pass_silently(dataset: Dataset, tmp_path: Path, name
         else:
             assert_same(dataset, found)
     assert refused > 20
+
+
+@pytest.mark.parametrize("name", EXCHANGE_FORMATS)
+def test_a_file_that_was_cut_short_or_is_gone(dataset: Dataset, tmp_path: Path, name: str) -> None:
+    path = tmp_path / f"out{SUFFIXES[name]}"
+    write_exchange(dataset, path)
+    content = path.read_bytes()
+    for size in (len(content) - 1, len(content) // 2, 0):
+        path.write_bytes(content[:size])
+        with pytest.raises(DatasetError, match=re.escape(str(path))):
+            list(read_exchange(path))
+    path.unlink()
+    with pytest.raises(DatasetError, match=re.escape(str(path))):
+        list(read_exchange(path))
 
 
 def test_parquet_as_awkward_and_we_read_it(dataset: Dataset, tmp_path: Path) -> None:

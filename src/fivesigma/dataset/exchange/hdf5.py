@@ -6,10 +6,13 @@ names begin with: ``constituent_pt, constituent_eta`` → ``constituents``.
 
 from __future__ import annotations
 
+import io
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import h5py
 import numpy as np
@@ -33,7 +36,7 @@ class Hdf5Exchange(ExchangeFormat):
         """Write all parts; the description is a text beside the arrays."""
         flat = [name for name, kind in table.types.items() if not kind.jagged]
         collections = _collections(table)
-        with h5py.File(path, "w") as file:
+        with _open_for_writing(path) as file:
             jets = _create(file, JETS, (table.rows,), [(name, table.types[name].dtype) for name in flat])
             padded = {
                 name: _create(
@@ -75,6 +78,63 @@ class Hdf5Exchange(ExchangeFormat):
                     offsets = np.concatenate([[0], np.cumsum(rows[VALID].sum(axis=1), dtype=np.int64)])
                     found |= {column: Jagged(rows[column][rows[VALID]], offsets) for column in columns}
                 yield {name: found[name] for name in types}
+
+
+@contextmanager
+def _open_for_writing(path: Path) -> Iterator[Any]:
+    """A new HDF5 file; an OSError if it could not be written as a whole."""
+    with open(path, "w+b", buffering=0) as plain:
+        disk = _Disk(plain)
+        with h5py.File(disk, "w") as file:
+            yield file
+        if disk.error is not None:
+            raise disk.error
+
+
+class _Disk(io.RawIOBase):
+    """A file for HDF5, which crashes the process where a write fails: it is told that all is well, and we what is not."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__()
+        self.file = file
+        self.error: OSError | None = None
+
+    def write(self, content: Any, /) -> int:
+        """All of it; nothing more after the first failure."""
+        left = memoryview(content).cast("B")
+        size = len(left)
+        try:
+            while left and self.error is None:
+                left = left[self.file.write(left) :]
+        except OSError as error:
+            self.error = error
+        self.file.seek(len(left), os.SEEK_CUR)
+        return size
+
+    def truncate(self, size: int | None = None, /) -> int:
+        """Make it so long."""
+        length = self.tell() if size is None else size
+        try:
+            if self.error is None:
+                self.file.truncate(length)
+        except OSError as error:
+            self.error = error
+        return length
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Bytes from here on; zeros where they could not be written."""
+        view = memoryview(buffer).cast("B")
+        content = self.file.read(len(view))
+        view[:] = content + bytes(len(view) - len(content))
+        return len(view)
+
+    def seek(self, place: int, whence: int = os.SEEK_SET, /) -> int:
+        """Go there."""
+        return self.file.seek(place, whence)
+
+    def tell(self) -> int:
+        """Where we are."""
+        return self.file.tell()
 
 
 def _collections(table: Table) -> dict[str, list[str]]:

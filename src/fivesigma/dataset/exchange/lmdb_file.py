@@ -7,6 +7,7 @@ A record is, little-endian and without gaps: the flat columns in order, then for
 from __future__ import annotations
 
 import json
+import os
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -52,6 +53,9 @@ class LmdbExchange(ExchangeFormat):
             with environment.begin(write=True) as transaction:
                 transaction.put(_DESCRIPTION, json.dumps(finish()).encode())
             environment.sync(True)
+            needed = _bytes_needed(environment)
+        if path.stat().st_size < needed:  # pages at the end that were given up again
+            os.truncate(path, needed)
 
     def read_description(self, path: Path) -> Mapping[str, Any]:
         """What the record ``description`` says."""
@@ -69,7 +73,17 @@ class LmdbExchange(ExchangeFormat):
 
 
 def _open(path: Path) -> Any:
-    return lmdb.open(str(path), subdir=False, lock=False, readonly=True)
+    """The file for reading, if it is as long as it says: LMDB maps it, and a page that is not there ends the process."""
+    environment = lmdb.open(str(path), subdir=False, lock=False, readonly=True)
+    size, needed = path.stat().st_size, _bytes_needed(environment)
+    if size < needed:
+        environment.close()
+        raise DatasetError(f"{path} is truncated: it has {size:,} bytes, expected {needed:,}; write it again")
+    return environment
+
+
+def _bytes_needed(environment: Any) -> int:
+    return int((environment.info()["last_pgno"] + 1) * environment.stat()["psize"])
 
 
 def _records(part: Columns, types: Mapping[str, ColumnType]) -> Iterator[bytes]:
