@@ -153,11 +153,11 @@ def test_a_missing_library_is_named_with_the_way_out(tmp_path: Path, monkeypatch
 def test_the_table_of_estimators_and_targets_is_that_of_the_code() -> None:
     text = Path("docs/deploy/onnx.md").read_text(encoding="utf-8")
     text = text.split("## Which estimator goes where")[1].split("##")[0]
-    targets = ["c", "table", "integer-table", "onnx"]
+    targets = ["c", "table", "integer-table", "onnx", "fpga"]
     assert set(targets) == set(TARGETS)
     rows = {line.split("|")[1].strip(" `"): line for line in text.splitlines() if line.startswith("| `")}
     names = {name for target in TARGETS.values() for name in target.estimators()}
     assert set(rows) == names
     for name, line in rows.items():
-        found = [cell.strip() == "yes" for cell in line.split("|")[2:6]]
+        found = [cell.strip() == "yes" for cell in line.split("|")[2:7]]
         assert found == [name in TARGETS[target].estimators() for target in targets], name

@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 _EVALUATION_BATCH = 512  # events; more would need more memory than the training does
+_BLOCK = 32  # rows that matrix products take together, at the most
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """From outputs (batch, output) and targets (batch, …) to each event's loss (batch,), before weights."""
@@ -200,7 +201,18 @@ def outputs(network: nn.Module, X: Tensor, device: torch.device) -> Tensor:
     """The network's outputs for all events, shape (event, output), in float32 on the CPU."""
     network.eval()
     with torch.inference_mode():
-        return torch.cat([network(part.to(device)).float().cpu() for part in X.split(_EVALUATION_BATCH)])
+        return torch.cat([_outputs_of_part(network, part.to(device)) for part in X.split(_EVALUATION_BATCH)])
+
+
+def _outputs_of_part(network: nn.Module, X: Tensor) -> Tensor:
+    """A score must not depend on the events beside it: libraries sum the last few rows of a matrix in another order.
+
+    Rows of zeros fill the part up to whole blocks.
+    """
+    lacking = -len(X) % _BLOCK
+    whole = torch.cat([X, X.new_zeros((lacking, *X.shape[1:]))]) if lacking else X
+    found: Tensor = network(whole)
+    return found[: len(X)].float().cpu()
 
 
 def logits(network: nn.Module, X: Tensor, device: torch.device) -> Tensor:
