@@ -1,10 +1,11 @@
-"""Shuffled batches for training: our loader over converted shards, against torch's DataLoader and h5py.
+"""Shuffled batches for training: our loader over converted shards, against torch's DataLoader, h5py and weaver-core.
 
 ``python -m benchmarks.loader`` from the root of the repository. All give batches of 1,024 events of (64, 4) float32 with
 labels and weights, in random order: ours from shards on disk, padding as it goes and reporting a mask, checked against
 the dataset first; the DataLoader from a ``TensorDataset`` of events padded beforehand, in memory; h5py from a file of
-events padded beforehand, by sorted indices of a batch. One thread each, timed by its processor time (others may be busy
-on the machine); ratios are medians over interleaved repeats. Everything is in the page cache.
+events padded beforehand, by sorted indices of a batch; weaver-core (an environment of its own) from the uncompressed ROOT
+file that ours were converted from, shuffled as for its trainings. One thread each, timed by its processor time (others
+may be busy on the machine); ratios are medians over interleaved repeats. Everything is in the page cache.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.networks import interleaved
+from benchmarks.peers import WEAVER, peer_python, running
+from benchmarks.reading import CARD, WEAVER_PROGRAM
 from benchmarks.record import Record, against_rate, record
 from fivesigma.core.jagged import Jagged
 from fivesigma.dataset import BatchLoader, Collection, Conversion, Dataset, Sample, convert
@@ -40,12 +43,12 @@ LENGTH = 64
 FEATURES = ("pt", "eta", "phi", "energy")
 BATCH = 1024
 PEER_BATCHES = 60  # they need ten times as long
-DATALOADER_GOAL, H5PY_GOAL = 8.0, 10.0
+DATALOADER_GOAL, H5PY_GOAL, WEAVER_GOAL = 8.0, 10.0, 12.0
 ASKED_RATE = 1_000_000.0  # events/s
 
 
 def main() -> list[Record]:
-    """Measure and record both."""
+    """Measure and record all three, and our rate."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         dataset = jets(Path(name))
@@ -62,20 +65,26 @@ def main() -> list[Record]:
             for key, array in (("X", X), ("y", y), ("weight", weight)):
                 output[key] = array
         with h5py.File(file) as opened:
-            first = against(
-                loader, lambda: iter(of_torch), "torch DataLoader(TensorDataset)", torch.__version__, DATALOADER_GOAL
-            )
-            second = against(loader, lambda: of_h5py(opened), "h5py", h5py.__version__, H5PY_GOAL)
-        return [first, second, against_rate("shuffled batches from shards", max(first.ours, second.ours), ASKED_RATE)]
+            of_memory = first_batches(lambda: iter(of_torch))
+            first = against(loader, of_memory, "torch DataLoader(TensorDataset)", torch.__version__, DATALOADER_GOAL)
+            second = against(loader, first_batches(lambda: of_h5py(opened)), "h5py", h5py.__version__, H5PY_GOAL)
+        card = Path(name) / "card.yaml"
+        card.write_text(CARD, encoding="utf-8")
+        python = peer_python("weaver-core", WEAVER)
+        with running(python, WEAVER_PROGRAM, str(Path(name) / "jets.root"), str(card)) as weaver:
+            third = against(loader, weaver, "weaver-core", weaver.version, WEAVER_GOAL)
+        ours = max(first.ours, second.ours, third.ours)
+        return [first, second, third, against_rate("shuffled batches from shards", ours, ASKED_RATE)]
 
 
-def against(
-    loader: BatchLoader, peer: Callable[[], Iterator[Any]], peer_name: str, peer_version: str, goal: float
-) -> Record:
-    """An epoch of ours, and the first batches of the peer's."""
-    seconds, peer_seconds, ratio = interleaved(
-        lambda: seconds_an_event(iter(loader)), lambda: seconds_an_event(islice(peer(), PEER_BATCHES))
-    )
+def first_batches(peer: Callable[[], Iterator[Any]]) -> Callable[[], float]:
+    """Seconds an event of a peer's first batches."""
+    return lambda: seconds_an_event(islice(peer(), PEER_BATCHES))
+
+
+def against(loader: BatchLoader, peer: Callable[[], float], peer_name: str, peer_version: str, goal: float) -> Record:
+    """An epoch of ours, and what the peer says that an event takes."""
+    seconds, peer_seconds, ratio = interleaved(lambda: seconds_an_event(iter(loader)), peer)
     return record(
         f"shuffled batches of {BATCH} × ({LENGTH}, {len(FEATURES)}), against {peer_name}",
         ours=1 / seconds,
@@ -125,9 +134,12 @@ def jets(folder: Path) -> Dataset:
     rng = np.random.default_rng(1)
     counts = np.clip(rng.normal(MEAN_CONSTITUENTS, SPREAD, N_EVENTS).astype(np.int64), 1, None)
     constituents = {name: ak.unflatten(rng.random(int(counts.sum()), dtype=np.float32), counts) for name in FEATURES}
+    label = rng.integers(0, 2, N_EVENTS).astype(np.int8)
     flat: dict[str, NDArray[Any]] = {
         "event": np.arange(N_EVENTS),
-        "label": rng.integers(0, 2, N_EVENTS).astype(np.int8),
+        "label": label,
+        "signal": label,  # both for weaver-core
+        "background": 1 - label,
         "weight": rng.normal(1.0, 0.5, N_EVENTS),
     }
     types: dict[str, Any] = {name: array.dtype for name, array in flat.items()}
