@@ -5,7 +5,7 @@ three features (LZ4), against uproot and ``ak.to_parquet`` of the same branches,
 that is spent on verification alone: there is no way to convert without it.
 ``python -m benchmarks.conversion --events 10_000_000`` instead converts that many events from 100 files of mixed sizes
 and codecs, and a tenth of them before, and compares time per event and peak memory. One thread, processor time.
-``--workers 2`` instead converts two million events with so many worker processes and with one, by the clock: to be run
+``--workers 2`` instead converts eight million events with so many worker processes and with one, by the clock: to be run
 where nothing else runs.
 """
 
@@ -53,7 +53,7 @@ BASKET = 10_000  # events written at a time
 ASKED_RATE = 400_000.0  # events/s
 MAX_COST = 0.15  # of the time without integrity
 FILES = 100
-SCALED, SCALED_FILES = 2_000_000, 8  # events and files for several workers
+SCALED, SCALED_FILES = 8_000_000, 32  # events and files for several workers, which take seconds to start
 CODECS = (None, uproot.LZ4(4), uproot.ZSTD(5), uproot.ZLIB(1), uproot.LZMA(1))
 MAX_SLOWER = 1.15  # processor time an event of all files, over that of a tenth of them
 
@@ -138,13 +138,16 @@ def at_scale(events: int) -> list[Record]:
 
 
 def sizes(events: int) -> NDArray[np.int64]:
-    """Events of each file, mixed; each codec has its fifth of them, among the first tenth of the files too."""
-    rng, few, each = np.random.default_rng(2), FILES // 10 // len(CODECS), FILES // len(CODECS)
-    found = np.zeros((each, len(CODECS)))  # files take the codecs in turn
-    for codec in range(len(CODECS)):
-        found[:few, codec] = rng.dirichlet(np.full(few, 2.0)) * few / each
-        found[few:, codec] = rng.dirichlet(np.full(each - few, 2.0)) * (1 - few / each)
-    whole = np.rint(found.ravel() * events / len(CODECS)).astype(np.int64)
+    """Events of each file, from a tenth to twice the mean; each codec has its fifth of them.
+
+    In the first tenth of the files too, which has a large and a small one of each codec: what a large file needs is needed
+    there as well.
+    """
+    rng, each = np.random.default_rng(2), FILES // len(CODECS)
+    found = rng.uniform(0.1, 1.9, (each, len(CODECS)))  # files take the codecs in turn
+    found[:2] = [[1.9], [0.1]]
+    found[2:] *= (each - 2) / found[2:].sum(axis=0)
+    whole = np.rint(found.ravel() * events / FILES).astype(np.int64)
     whole[-1] += events - whole.sum()
     return whole
 

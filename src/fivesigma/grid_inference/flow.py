@@ -205,8 +205,8 @@ def _measure(uses: Sequence[Sequence[Use]], entries: int, growth: int) -> dict[s
     start = small - per_event * entries
     peaks = [np.array([use[i].peak_bytes for use in uses]) / MEGABYTE for i in (0, 1)]
     return {
-        "microseconds_per_event": _mean(1e6 * per_event),
-        "events_per_cpu_second": _mean(1 / per_event),
+        "microseconds_per_event": (microseconds := _mean(1e6 * per_event)),
+        "events_per_cpu_second": _rate(microseconds),
         "start_cpu_seconds": _mean(start),
         "peak_memory_mb": _mean(peaks[1]),
         "memory_growth_mb": _mean(peaks[1] - peaks[0]),
@@ -218,6 +218,12 @@ def _mean(values: NDArray[np.float64]) -> Measurement:
     return Measurement(
         float(values.mean()), float(values.std(ddof=1)) / math.sqrt(n), f"mean of {n} runs; standard deviation / √{n}"
     )
+
+
+def _rate(microseconds: Measurement) -> Measurement:
+    """Events per second: of the mean time, as the mean of rates would be too large where the time is not well known."""
+    rate = 1e6 / microseconds.value
+    return Measurement(rate, rate * microseconds.uncertainty / microseconds.value, f"10⁶ / time ({microseconds.how})")
 
 
 def _difference(form: Form, fitted: Path, file: Path, output: Path) -> Measurement:
