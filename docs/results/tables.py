@@ -102,7 +102,7 @@ STUDIES = {
                     "higgs trees-all, run",
                     "higgs trees-all, c",
                     "higgs deep-all, onnx",
-                    "w-tagging substructure-bdt, table",
+                    "w-tagging cnn, run",
                     "w-tagging cnn, onnx",
                 ),
             )
