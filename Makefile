@@ -42,6 +42,7 @@ studies: .venv/dev.installed
 	$(BIN)/python docs/results/pile_up.py runs/w-tagging-pileup
 	$(BIN)/fivesigma simulate higgs --output runs/samples/higgs-large.root --n-signal 200000 --n-background 200000 --seed 1 --no-multiparton
 	$(BIN)/fivesigma run higgs --input events=runs/samples/higgs-large.root --output runs/higgs-large --keep docs/results/higgs.json
+	cp runs/higgs-large/figures/background-rejection.png docs/figures/higgs.png
 	$(BIN)/python docs/results/higgs_learning_curve.py runs/samples/higgs-large.root
 	for study in pivot-toy domain-adaptation signed-weights bayesian; do $(BIN)/fivesigma run $$study --keep docs/results/$$study.json || exit 1; done
 	$(BIN)/python docs/results/bayesian.py
