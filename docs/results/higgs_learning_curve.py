@@ -1,7 +1,7 @@
 """The area under the curve of ``higgs`` against the number of training events, and where a power law leads.
 
 ``python docs/results/higgs_learning_curve.py FILE`` trains boosted trees and the deep network of the study on growing
-parts of a sample, tests all on the same held-out events, fits AUC(n) = limit − a n^−b, and writes
+parts of a sample, tests all on the same held-out events, fits AUC(n) = limit − a n^−b to trainings of ``FIT_FROM`` events and more, and writes
 ``higgs-learning-curve.json`` beside itself and a figure. The uncertainty of the fit is that of its bootstrap: every
 replica weights the test events anew, the same for all points, and fits again. It holds neither the choice of a power
 law, nor that another training of the same network would come out differently.
@@ -37,6 +37,8 @@ MODELS = ("trees-low", "trees-all", "deep-low", "deep-all")
 TEST_SHARE, VALIDATION_SHARE = 0.2, 0.1
 FIRST = 2_000
 """Events of the smallest training; each next has twice as many."""
+FIT_FROM = 8_000
+"""Smaller trainings are not fitted: twelve epochs of them are too few steps for five layers, and another law."""
 PAPER_EVENTS = 10_500_000
 """Training events of the paper, whose AUC the fit is asked for."""
 SHARED_EXPONENT_RANGE = (0.1, 1.5)
@@ -81,7 +83,7 @@ def main(file: Path) -> None:
         "study": "higgs",
         **{key: made[key] for key in ("command", "seed", "commit", "versions")},
         "sample": {"file": file.name, "events": n, "test_events": len(test)},
-        "fit": "AUC(n) = limit - a n^-b, least squares; bootstrap over test events, shared by all sizes",
+        "fit": f"AUC(n) = limit - a n^-b from {FIT_FROM} events on, least squares; bootstrap over test events, shared by all sizes",
         "curves": results,
     }
     (FOLDER / "higgs-learning-curve.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -98,10 +100,11 @@ def area_under_curve_of(ranked: RankedEvents, counts: NDArray[np.uint8] | None) 
 def curve(sizes: list[int], ranked: list[RankedEvents], event: NDArray[np.uint64]) -> dict[str, Any]:
     """AUC of every size, the fitted law, and what it says of the paper's number of events."""
     n = np.array(sizes, dtype=np.float64)
+    fitted = n >= FIT_FROM
 
     def values(counts: NDArray[np.uint8] | None) -> Floats:
         auc = np.array([area_under_curve_of(one, counts) for one in ranked])
-        law = fit_power_law(n, auc)
+        law = fit_power_law(n[fitted], auc[fitted])
         return np.concatenate([auc, law, [power_law(law)(np.array([PAPER_EVENTS]))[0]]])
 
     nominal, replicas = values(None), bootstrap_replicas(values, event, n_replicas=100)
@@ -113,7 +116,7 @@ def curve(sizes: list[int], ranked: list[RankedEvents], event: NDArray[np.uint64
         "limit": limit.to_json(),
         "a": a.to_json(),
         "b": b.to_json(),
-        "residual_rms": float(np.std(nominal[: len(n)] - power_law(nominal[len(n) : -1])(n))),
+        "residual_rms": float(np.std((nominal[: len(n)] - power_law(nominal[len(n) : -1])(n))[fitted])),
         f"auc_at_{PAPER_EVENTS}": paper.to_json(),
     }
 
@@ -147,7 +150,7 @@ def draw(results: dict[str, dict[str, Any]], path: Path) -> None:
         n, auc = np.array(found["events"]), found["auc"]
         axes.errorbar(n, [m["value"] for m in auc], [m["uncertainty"] for m in auc], fmt="o", color=f"C{i}", label=name)
         law = np.array([found[key]["value"] for key in ("limit", "a", "b")])
-        line = np.geomspace(n[0], PAPER_EVENTS, 100)
+        line = np.geomspace(FIT_FROM, PAPER_EVENTS, 100)
         axes.plot(line, power_law(law)(line), color=f"C{i}", ls=":", lw=1)
     axes.set(xscale="log", xlabel="training events", ylabel="AUC")
     axes.axvline(PAPER_EVENTS, color="grey", lw=0.8)
