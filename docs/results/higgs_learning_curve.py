@@ -1,10 +1,10 @@
 """The area under the curve of ``higgs`` against the number of training events, and where a power law leads.
 
 ``python docs/results/higgs_learning_curve.py FILE`` trains boosted trees and the deep network of the study on growing
-parts of a sample, tests all on the same held-out events, fits AUC(n) = limit − a n^−b to trainings of ``FIT_FROM`` events and more, and writes
-``higgs-learning-curve.json`` beside itself and a figure. The uncertainty of the fit is that of its bootstrap: every
-replica weights the test events anew, the same for all points, and fits again. It holds neither the choice of a power
-law, nor that another training of the same network would come out differently.
+parts of a sample, tests all on the same held-out events, fits AUC(n) = limit − a n^−b to trainings of ``FIT_FROM``
+events and more, and writes ``higgs-learning-curve.json`` beside itself and a figure. The uncertainty of the fit is that
+of its bootstrap: every replica weights the test events anew, the same for all points, and fits again. It holds neither
+the choice of a power law, nor that another training of the same network would come out differently.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ def main(file: Path) -> None:
         "study": "higgs",
         **{key: made[key] for key in ("command", "seed", "commit", "versions")},
         "sample": {"file": file.name, "events": n, "test_events": len(test)},
-        "fit": f"AUC(n) = limit - a n^-b from {FIT_FROM} events on, least squares; bootstrap over test events, shared by all sizes",
+        "fit": "AUC(n) = limit - a n^-b, least squares; bootstrap over test events, shared by all sizes",
+        "fit_from_events": FIT_FROM,
         "curves": results,
     }
     (FOLDER / "higgs-learning-curve.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
