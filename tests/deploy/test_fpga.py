@@ -68,7 +68,7 @@ def test_trees_in_integers(trees: TrainedModel, bits: int) -> None:
         assert np.abs(fixed.score(trees.recorded) - exact.score(trees.recorded)).mean() < 1e-3
 
 
-def test_coniferes_emulation_is_our_integers(trees: TrainedModel, of_trees: Artifact) -> None:
+def test_conifers_emulation_is_our_integers(trees: TrainedModel, of_trees: Artifact) -> None:
     fixed = quantised_trees(ensemble_on_inputs(trees), 3, 9)
     proof = of_trees.manifest["proof"]
     assert proof["outputs"]["score"]["worst"] == 0.0
