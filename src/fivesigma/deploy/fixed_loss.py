@@ -20,12 +20,19 @@ SCANNED = (6, 8, 10, 12, 14, 16, 18, 20, 22, MOST_BITS)
 
 
 def choose_bits(
-    model: TrainedModel, network: FeedForward, seen: Float32 | None, fraction: int | None, most_loss: float, seed: int
+    model: TrainedModel,
+    network: FeedForward,
+    seen: Float32 | None,
+    fraction: int | None,
+    most_loss: float,
+    seed: int,
+    *,
+    as_hls4ml: bool = False,
 ) -> tuple[FixedNetwork, list[dict[str, Any]]]:
-    """The fewest bits of a network that lose at most ``most_loss``, see `fewest_bits`."""
+    """The fewest bits of a network that lose at most ``most_loss``, see `fewest_bits` and `quantised`."""
 
     def attempt(bits: int) -> tuple[FixedNetwork, dict[str, Any]]:
-        fixed = quantised(network, bits, seen, fraction)
+        fixed = quantised(network, bits, seen, fraction, as_hls4ml=as_hls4ml)
         return fixed, measured_loss(model, fixed, seen, seed)
 
     return fewest_bits(attempt, (bits for bits in SCANNED if fraction is None or fraction < bits), most_loss)

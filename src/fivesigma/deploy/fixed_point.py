@@ -35,6 +35,11 @@ EXACT = 2**53
 """Sums below this are the same in float64, which NumPy multiplies matrices in."""
 TABLE_RANGE, TABLE_CELLS = 8, 128
 """tanh, σ and eˣ − 1 are looked up between ± this, in so many cells for each unit."""
+HLS4ML_TABLES = {"tanh": (4, 12), "sigmoid": (8, 11)}
+"""hls4ml looks these up between ± the first number. With the second as most fraction bits no entry comes nearer to a half
+than two units in the last place of float32, in which its C++ fills the table: any C library rounds it the same way."""
+HLS4ML_FRACTION = 7
+"""Most fraction bits of what is looked up there: a cell for each code, as hls4ml rounds to cells otherwise than we do."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +182,12 @@ class FixedNetwork:
 
 
 def quantised(
-    network: FeedForward, bits: int, seen: NDArray[np.floating] | None, fraction: int | None = None
+    network: FeedForward,
+    bits: int,
+    seen: NDArray[np.floating] | None,
+    fraction: int | None = None,
+    *,
+    as_hls4ml: bool = False,
 ) -> FixedNetwork:
     """The network in integers of ``bits`` bits.
 
@@ -188,6 +198,8 @@ def quantised(
         largest that occurs, and 1/16 more.
     fraction
         the same number of fraction bits for all values instead.
+    as_hls4ml
+        whether tanh and σ are looked up in hls4ml's tables (``HLS4ML_TABLES``) instead of ours.
 
     Raises
     ------
@@ -207,11 +219,26 @@ def quantised(
             "fixed point: there are no recorded events to see how large values become; load the model from its run "
             "directory, or declare the fraction bits (--set fraction=10)"
         )
+    if as_hls4ml:
+        _as_hls4ml(network, wanted, bits)
     fractions, steps = [wanted[0]], []
     for step, most in zip(network.steps, wanted[1:], strict=True):
-        steps.append(_quantised(step, most, fractions, bits))
+        if as_hls4ml and isinstance(step, Activated) and step.function in HLS4ML_TABLES:
+            steps.append(_looked_up_by_hls4ml(step, fractions[step.source], most))
+        else:
+            steps.append(_quantised(step, most, fractions, bits))
         fractions.append(steps[-1].fraction)
     return FixedNetwork(network, bits, wanted[0], tuple(steps))
+
+
+def _as_hls4ml(network: FeedForward, wanted: list[int], bits: int) -> None:
+    """Fraction bits of what hls4ml's tables take and give; what they take may saturate beyond their ends."""
+    for made, step in enumerate(network.steps, 1):
+        if isinstance(step, Activated) and step.function in HLS4ML_TABLES:
+            end, most = HLS4ML_TABLES[step.function]
+            to_the_end = bits - 1 - round(math.log2(end))
+            wanted[step.source] = min(max(wanted[step.source], to_the_end), HLS4ML_FRACTION)
+            wanted[made] = min(bits - 2, most)
 
 
 def _fraction(largest: float, bits: int) -> int:
@@ -289,3 +316,17 @@ def _looked_up(step: Activated, before: int, most: int, bits: int) -> FixedStep:
     values = activation(step.function, (centres * 2.0**-before)[None, :])[0]
     high = 2 ** (bits - 1) - 1
     return FixedStep(step, after, table=np.clip(_codes(values, after), -high - 1, high), first=-span, cell=cell)
+
+
+def _looked_up_by_hls4ml(step: Activated, before: int, after: int) -> FixedStep:
+    """A cell for each code; at a negative number of fraction bits there would be none left."""
+    if before < 0:
+        raise ConfigError(f"fixed point: {step.function} of numbers without a fraction bit; use more bits")
+    end, _ = HLS4ML_TABLES[step.function]
+    codes = np.arange(-end << before, end << before)
+    x = (codes * 2.0**-before)[None, :]
+    if step.function == "sigmoid":  # in float32, as there
+        values = (1.0 / (np.float32(1) + np.exp(-x).astype(np.float32)).astype(np.float64)).astype(np.float32)[0]
+    else:
+        values = activation(step.function, x)[0]
+    return FixedStep(step, after, table=_codes(values.astype(np.float64), after), first=int(codes[0]))

@@ -10,11 +10,13 @@ import contextlib
 import ctypes
 import importlib.util
 import io
+import re
 import shutil
 import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fivesigma.core.errors import ArtifactError, MissingDependencyError, ModelError
-from fivesigma.deploy.feed_forward import Activated, Affine, sources
+from fivesigma.deploy.compiler import Compiler
+from fivesigma.deploy.feed_forward import Activated, Affine, FeedForward, Largest, Normalised, Scaled, sources
 from fivesigma.deploy.fixed_point import FixedNetwork, FixedStep
 from fivesigma.deploy.fixed_trees import FixedTrees
 from fivesigma.deploy.tree_ensemble import Tree
@@ -30,6 +33,10 @@ from fivesigma.deploy.tree_ensemble import Tree
 COMPILERS = ("g++", "clang++", "c++")
 MOST_WEIGHTS = 4096
 """Of one layer: hls4ml unrolls all its multiplications, and synthesisers refuse to partition larger arrays."""
+ACTIVATIONS = ("relu", "tanh", "sigmoid")
+WORDS: dict[type, str] = {Largest: "maxout", Normalised: "layer-norm", Scaled: "a batch norm by itself"}
+ROUNDED = ",AP_RND,AP_SAT"
+"""To nearest, halves up, and saturated."""
 HEADERS = "ap_types"
 """The folder with the types, in each project."""
 
@@ -72,18 +79,14 @@ def write_trees(fixed: FixedTrees, inputs: int, folder: Path, name: str, part: s
         model.write()
     for made in (f"{name}.json", "bridge.cpp"):  # hold the time, the user and the folder of the export
         (folder / made).unlink()
+    _right_prototype(folder / "firmware" / f"{name}.h")
     _copy_headers(folder / "firmware" / HEADERS)
+    _copy_licences(folder, "conifer", "hls4ml")
 
 
 def write_network(fixed: FixedNetwork, folder: Path, name: str, part: str, clock_ns: float) -> None:
-    """hls4ml's project ``NAME`` in ``folder``, a dense layer with ReLU after the other.
-
-    Raises
-    ------
-    ModelError
-        if the network has other steps, or a layer of more than ``MOST_WEIGHTS``.
-    """
-    layers = dense_layers(fixed)
+    """hls4ml's project ``NAME`` in ``folder``, a layer after the other; for networks that `refuse_others` passes."""
+    layers = layers_of(fixed)
     with _quiet():
         converters = _needed("hls4ml.converters")
         converters.convert_from_pytorch_model(
@@ -102,57 +105,74 @@ def write_network(fixed: FixedNetwork, folder: Path, name: str, part: str, clock
         ).write()
     for made in ("build_lib.sh", "hls4ml_config.yml", f"{name}_bridge.cpp"):  # hold the folder, or a random number
         (folder / made).unlink()
+    _copy_licences(folder, "hls4ml")
 
 
-def dense_layers(fixed: FixedNetwork) -> list[tuple[int, FixedStep, bool]]:
-    """Place of the step, step, and whether a ReLU follows, of each dense layer.
+def refuse_others(network: FeedForward) -> None:
+    """Refuse what is not one dense layer after the other, with relu, tanh and sigmoid.
 
     Raises
     ------
     ModelError
-        see `write_network`.
+        with what it is, or if a layer has more than ``MOST_WEIGHTS``.
     """
-    layers: list[tuple[int, FixedStep, bool]] = []
-    for place, exact in enumerate(fixed.steps):
-        step = exact.step
+    for place, step in enumerate(network.steps):
         if sources(step) != (place,):
             raise ModelError("hls4ml takes one layer after another here; this network branches")
-        match step:
-            case Affine(_, weight, _):
-                if weight.size > MOST_WEIGHTS:
-                    raise ModelError(
-                        f"a layer of {weight.size:,} weights; hls4ml unrolls at most {MOST_WEIGHTS:,} here"
-                    )
-                layers.append((place, exact, False))
-            case Activated(_, "relu") if layers and not layers[-1][2]:
-                layers[-1] = (*layers[-1][:2], True)
-            case _:
-                what = step.function if isinstance(step, Activated) else type(step).__name__.lower()
-                raise ModelError(
-                    f"{what} has tables of its own in hls4ml, which are not ours bit by bit; for an FPGA train a network of "
-                    "dense layers with relu (batch norms are multiplied in)"
-                )
+        if isinstance(step, Affine) and step.weight.size > MOST_WEIGHTS:
+            raise ModelError(
+                f"a layer of {step.weight.size:,} weights; hls4ml unrolls at most {MOST_WEIGHTS:,} of a layer here"
+            )
+        if isinstance(step, Affine) or (isinstance(step, Activated) and step.function in ACTIVATIONS):
+            continue
+        what = step.function if isinstance(step, Activated) else WORDS.get(type(step), type(step).__name__.lower())
+        raise ModelError(
+            f"{what} has no form in hls4ml that is ours bit by bit; for an FPGA train a network of dense layers with "
+            f"{', '.join(ACTIVATIONS)} (batch norms beside dense layers are multiplied in)"
+        )
+
+
+def layers_of(fixed: FixedNetwork) -> list[tuple[str, int, FixedStep]]:
+    """Name in the project, place among the network's steps, and step."""
+    layers: list[tuple[str, int, FixedStep]] = []
+    dense = -1
+    for place, exact in enumerate(fixed.steps):
+        dense += isinstance(exact.step, Affine)
+        name = exact.step.function if isinstance(exact.step, Activated) else "dense"
+        layers.append((f"{name}{place if dense < 0 else dense}", place, exact))
     return layers
+
+
+def cpp_compiler() -> Compiler:
+    """The first of ``COMPILERS`` that is there.
+
+    Raises
+    ------
+    MissingDependencyError
+        if there is none.
+    """
+    found = next((name for name in COMPILERS if shutil.which(name)), None)
+    if found is None:
+        raise MissingDependencyError(f"no C++ compiler found ({', '.join(COMPILERS)}); install g++")
+    return Compiler.find(found)
 
 
 class Emulation:
     """A project's C++ behind the function ``emulate`` of ``source``, compiled by the system's compiler."""
 
     def __init__(self, folder: Path, source: Path) -> None:
-        compiler = next((found for name in COMPILERS if (found := shutil.which(name))), None)
-        if compiler is None:
-            raise MissingDependencyError(f"no C++ compiler found ({', '.join(COMPILERS)}); install g++")
+        compiler = cpp_compiler()
         with tempfile.TemporaryDirectory(prefix="fivesigma-") as made:
             output = Path(made) / "emulation.so"
             command = [
-                compiler, "-std=c++17", "-O1", "-w", "-fPIC", "-shared", "-ffp-contract=off", "-Wl,-Bsymbolic",
+                compiler.command, "-std=c++17", "-O1", "-w", "-fPIC", "-shared", "-ffp-contract=off", "-Wl,-Bsymbolic",
                 f"-I{folder.resolve()}", f"-I{(folder / 'firmware').resolve()}",
                 f"-I{(folder / 'firmware' / HEADERS).resolve()}", str(source), "-o", str(output), "-lm",
             ]  # fmt: skip
             answer = subprocess.run(command, capture_output=True, text=True, check=False)
             if answer.returncode != 0:
                 complaint = "\n".join(answer.stderr.splitlines()[:10])
-                raise ArtifactError(f"{compiler} refuses {source}:\n{complaint}")
+                raise ArtifactError(f"{compiler.version} refuses {source}:\n{complaint}")
             self._library = ctypes.CDLL(str(output))
         self._library.feature.restype = ctypes.c_char_p
         self._library.features.restype = ctypes.c_size_t
@@ -213,23 +233,25 @@ def _depth(tree: dict[str, list[Any]]) -> int:
     return max(1, *depth) if depth else 1
 
 
-def _torch_network(fixed: FixedNetwork, layers: Sequence[tuple[int, FixedStep, bool]]) -> Any:
+def _torch_network(fixed: FixedNetwork, layers: Sequence[tuple[str, int, FixedStep]]) -> Any:
     """The integers as numbers in torch's dense layers, which hls4ml reads."""
     from collections import OrderedDict
 
     import torch
     from torch import nn
 
+    functions = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
     modules: OrderedDict[str, nn.Module] = OrderedDict()
-    for number, (place, exact, relu) in enumerate(layers):
+    for name, place, exact in layers:
+        if isinstance(exact.step, Activated):
+            modules[name] = functions[exact.step.function]()
+            continue
         weight, bias, before, digits = _numbers(fixed, place, exact)
         layer = nn.Linear(weight.shape[1], weight.shape[0]).double()
         with torch.no_grad():
             layer.weight.copy_(torch.from_numpy(weight * 2.0**-digits))
             layer.bias.copy_(torch.from_numpy(bias * 2.0 ** -(before + digits)))
-        modules[f"dense{number}"] = layer
-        if relu:
-            modules[f"relu{number}"] = nn.ReLU()
+        modules[name] = layer
     return nn.Sequential(modules).eval()
 
 
@@ -255,15 +277,21 @@ def _common(fixed: FixedNetwork) -> dict[str, Any]:
     }
 
 
-def _precisions(fixed: FixedNetwork, layers: Sequence[tuple[int, FixedStep, bool]]) -> dict[str, Any]:
+def _precisions(fixed: FixedNetwork, layers: Sequence[tuple[str, int, FixedStep]]) -> dict[str, Any]:
     """Types of every layer: sums are exact, results rounded to nearest (halves up) and saturated, as ours are."""
     words: dict[str, Any] = {"input_1": {"Precision": {"result": _type(fixed.bits, fixed.input_fraction)}}}
-    for number, (place, exact, relu) in enumerate(layers):
+    for name, place, exact in layers:
+        result = _type(fixed.bits, exact.fraction, ROUNDED)
+        if isinstance(exact.step, Activated):
+            words[name] = {"Precision": {"result": _type(fixed.bits, exact.fraction)}, "ReuseFactor": 1}
+            if exact.table is not None:
+                words[name]["TableT"] = result  # under "Precision" hls4ml overlooks it
+                words[name]["TableSize"] = len(exact.table)
+            continue
         weight, bias, before, digits = _numbers(fixed, place, exact)
         largest = np.abs(weight).sum(axis=1) * 2.0 ** (fixed.bits - 1) + np.abs(bias)
         sum_bits = int(largest.max()).bit_length() + 1
-        result = _type(fixed.bits, exact.fraction, ",AP_RND,AP_SAT")
-        words[f"dense{number}"] = {
+        words[name] = {
             "Precision": {
                 "weight": _type(fixed.bits, digits),
                 "bias": _type(max(2, int(np.abs(bias).max()).bit_length() + 1), before + digits),
@@ -273,8 +301,6 @@ def _precisions(fixed: FixedNetwork, layers: Sequence[tuple[int, FixedStep, bool
             "ReuseFactor": 1,
             "Strategy": "Latency",
         }
-        if relu:
-            words[f"relu{number}"] = {"Precision": {"result": _type(fixed.bits, exact.fraction)}, "ReuseFactor": 1}
     return words
 
 
@@ -288,6 +314,22 @@ def _copy_headers(folder: Path) -> None:
     if found is None or not found.submodule_search_locations:
         raise _missing("hls4ml")
     shutil.copytree(Path(found.submodule_search_locations[0]) / "templates" / "vivado" / HEADERS, folder)
+
+
+def _right_prototype(header: Path) -> None:
+    """Conifer 1.11 declares its function with an argument more than it writes: no test bench could be linked with it."""
+    text = re.sub(
+        r"score_arr_t score,\s*score_t tree_scores\[[^]]*\]\)", "score_arr_t score)", header.read_text("utf-8")
+    )
+    header.write_text(text, encoding="utf-8")
+
+
+def _copy_licences(folder: Path, *packages: str) -> None:
+    """Of the tools whose sources the project holds, as ``LICENSE.TOOL``."""
+    for package in packages:
+        for file in metadata.files(package) or ():
+            if file.name == "LICENSE" and file.parts[0].endswith(".dist-info"):
+                shutil.copyfile(str(file.locate()), folder / f"LICENSE.{package}")
 
 
 def _needed(module: str) -> Any:

@@ -11,13 +11,22 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fivesigma.core.errors import ModelError
 from fivesigma.deploy.c_features import kinks, seen_by_network
 from fivesigma.deploy.c_network import network_header
 from fivesigma.deploy.c_source import comment, quoted, render
+from fivesigma.deploy.feed_forward import Affine
 from fivesigma.deploy.fixed_loss import SCANNED, choose_bits, fewest_bits, loss_of, measured_loss
 from fivesigma.deploy.fixed_point import FixedNetwork, quantised
 from fivesigma.deploy.fixed_trees import FixedTrees, quantised_trees
-from fivesigma.deploy.fpga_project import Emulation, dense_layers, write_network, write_test_vectors, write_trees
+from fivesigma.deploy.fpga_project import (
+    Emulation,
+    cpp_compiler,
+    refuse_others,
+    write_network,
+    write_test_vectors,
+    write_trees,
+)
 from fivesigma.deploy.network_steps import NETWORK_LEARNERS, feed_forward, network_learner
 from fivesigma.deploy.parity import ADVERSARIAL, Proof, proof_inputs
 from fivesigma.deploy.target import TARGETS, Answers, Written, check_options
@@ -56,6 +65,11 @@ class Fpga:
 
     def write(self, model: TrainedModel, folder: Path, name: str, seed: int) -> Written:
         """Write the project ``NAME_hls``, and for networks ``NAME.h``, which makes its inputs."""
+        if model.kind not in self.estimators():
+            raise ModelError(
+                f"model {model.name!r}: {model.kind} is neither trees nor a network of layers one after the other; an FPGA "
+                f"takes {', '.join(sorted(self.estimators()))}"
+            )
         project = folder / project_of(name)
         if network_learner(model) is not None:
             return self._network(model, project, name, seed)
@@ -84,6 +98,10 @@ class Fpga:
         )
         few = proof[0][:TEST_VECTORS]
         write_test_vectors(project, fixed.codes(few), fixed.score(few))
+        title = comment(f"{model.name}: {len(few)} events.")
+        bench = render("fpga_trees_test.cpp.jinja", title=title, project=project.name, events=len(few))
+        # in place of conifer's, which compares nothing, cannot be linked, and is GPL
+        (project / f"{project.name}_test.cpp").write_text(bench, encoding="utf-8")
 
         def expected(values: Float64) -> Answers:
             score = fixed.score(values)
@@ -120,13 +138,13 @@ class Fpga:
 
     def _network(self, model: TrainedModel, project: Path, name: str, seed: int) -> Written:
         network = feed_forward(model)
+        refuse_others(network)
         seen = seen_by_network(model, model.recorded) if len(model.recorded) else None
         scan: list[dict[str, Any]] = []
         if self.bits is None:
-            fixed, scan = choose_bits(model, network, seen, None, self.loss, seed)
+            fixed, scan = choose_bits(model, network, seen, None, self.loss, seed, as_hls4ml=True)
         else:
-            fixed = quantised(network, self.bits, seen)
-        layers = dense_layers(fixed)
+            fixed = quantised(network, self.bits, seen, as_hls4ml=True)
         write_network(fixed, project, project.name, self.part, self.clock_ns)
         (project.parent / f"{name}.h").write_text(network_header(model, fixed, name), encoding="utf-8")
         text = render(
@@ -147,7 +165,7 @@ class Fpga:
             "tool": _version("hls4ml"),
             "link": network.link,
             "slope": 1.0,
-            "layers": len(layers),
+            "layers": sum(isinstance(step, Affine) for step in network.steps),
             "multiplications": network.multiplications,
             "bits": fixed.bits,
             "fractions": list(fixed.fractions),
@@ -165,7 +183,7 @@ class Fpga:
         scan: list[dict[str, Any]],
     ) -> Written:
         tolerances = {"score": 0.0, "ours": 0.0, "probability": 0.0}
-        details |= {"loss": loss, "scan": scan}
+        details |= {"loss": loss, "scan": scan, "emulation": cpp_compiler().version}
         return Written(inputs, expected, tolerances, details, (f"{words}; {loss['words']}", NOT_SYNTHESISED))
 
     def write_test(self, model: TrainedModel, folder: Path, name: str, proof: Proof) -> None:
@@ -173,7 +191,7 @@ class Fpga:
 
     @classmethod
     def estimators(cls) -> Collection[str]:
-        """Trees, and networks that can be dense layers with ReLU."""
+        """Trees, and networks that can be dense layers one after the other."""
         return (*TREE_LEARNERS, *(name for name in NETWORK_LEARNERS if name not in NOT_DENSE))
 
     @classmethod
