@@ -18,12 +18,12 @@ from tests.deploy.models import boosted, forest, toy_model
 from tests.deploy.networks import network
 
 from fivesigma.core.errors import ConfigError, MissingDependencyError, ModelError, ParityError
-from fivesigma.deploy import Artifact, Fpga, TrainedModel, export, load_artifact, verify
+from fivesigma.core.progress import progress_mode
+from fivesigma.deploy import Artifact, Fpga, TrainedModel, export, fpga_project, load_artifact, verify
 from fivesigma.deploy.c_features import seen_by_network
 from fivesigma.deploy.feed_forward import Activated
 from fivesigma.deploy.fixed_point import HLS4ML_FRACTION, HLS4ML_TABLES, quantised
 from fivesigma.deploy.fixed_trees import FixedTrees, quantised_trees
-from fivesigma.deploy.fpga_project import cpp_compiler
 from fivesigma.deploy.network_steps import feed_forward
 from fivesigma.deploy.tree_ensemble import Tree, ensemble_on_inputs
 from fivesigma.learn import DeclaredClassifier, McDropoutClassifier
@@ -90,7 +90,7 @@ def test_conifers_emulation_is_our_integers(trees: TrainedModel, of_trees: Artif
     assert verify(of_trees.folder, trees).inputs == sum(proof["inputs"].values())
     details = of_trees.manifest["details"]
     assert details["tool"].startswith("conifer ")
-    assert details["emulation"] == cpp_compiler().version
+    assert details["emulation"] == fpga_project.cpp_compiler().version
     assert details["loss"]["auc_fixed"] == pytest.approx(details["loss"]["auc_model"], abs=0.01)
 
 
@@ -243,9 +243,18 @@ def test_licences_go_with_the_sources(of_trees: Artifact, of_network: Artifact) 
 
 
 def test_the_same_model_gives_the_same_files_and_they_hold_no_place(
-    trees: TrainedModel, of_trees: Artifact, of_network: Artifact, tmp_path: Path
+    trees: TrainedModel,
+    of_trees: Artifact,
+    of_network: Artifact,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    again = export(trees, Fpga(bits=9), tmp_path / "again")
+    monkeypatch.setattr(fpga_project, "MANY_NUMBERS", 100)
+    with progress_mode("plain"):
+        again = export(trees, Fpga(bits=9), tmp_path / "again")
+    numbers = 3 * sum(2 * len(tree.feature) + 1 for tree in ensemble_on_inputs(trees).trees)
+    assert f"conifer writes {numbers} numbers into one header; g++ takes minutes" in capsys.readouterr().err
     assert again.manifest["files"] == of_trees.manifest["files"]
     for artifact in (of_trees, of_network):
         for path in artifact.folder.rglob("*"):

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fivesigma.core.errors import ArtifactError, MissingDependencyError, ModelError
+from fivesigma.core.progress import say
 from fivesigma.deploy.compiler import Compiler
 from fivesigma.deploy.feed_forward import Activated, Affine, FeedForward, Largest, Normalised, Scaled, sources
 from fivesigma.deploy.fixed_point import FixedNetwork, FixedStep
@@ -37,12 +38,19 @@ ACTIVATIONS = ("relu", "tanh", "sigmoid")
 WORDS: dict[type, str] = {Largest: "maxout", Normalised: "layer-norm", Scaled: "a batch norm by itself"}
 ROUNDED = ",AP_RND,AP_SAT"
 """To nearest, halves up, and saturated."""
+MANY_NUMBERS, BYTES_A_NUMBER = 100_000, 14_000
+"""One a node and input, as conifer allows cuts on sums of inputs. 100 trees of 31 leaves on 28 inputs have 170,800: g++ 12 took
+91 s and 2.4 GB."""
 HEADERS = "ap_types"
 """The folder with the types, in each project."""
 
 
 def write_trees(fixed: FixedTrees, inputs: int, folder: Path, name: str, part: str, clock_ns: float) -> None:
     """Conifer's project ``NAME`` in ``folder``, every tree unrolled."""
+    numbers = inputs * sum(len(tree.feature) + len(tree.value) for tree in fixed.trees.trees)
+    if numbers > MANY_NUMBERS:
+        memory = numbers * BYTES_A_NUMBER / 1e9
+        say(f"conifer writes {numbers:,} numbers into one header; g++ takes minutes and about {memory:.0f} GB for it")
     with _quiet():
         conifer = _needed("conifer.backends.xilinxhls.writer")
         trees = [[_nodes(tree, inputs)] for tree in fixed.trees.trees]
